@@ -28,9 +28,13 @@ def temporary_name(path: str | Path) -> Path:
 def write_fault(path: str | Path, error: OSError) -> UerError:
     """The one-line error for a failed write to `path`."""
     if error.errno == errno.ENOSPC:
-        return EnvironmentFault(f"{path}: the disk is full; free some room or choose another folder, then run again.")
+        return EnvironmentFault(
+            f"{path}: the disk is full; free some room or choose another folder, then run again."
+        )
     if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
-        return EnvironmentFault(f"{path}: the folder may not be written to ({error.strerror}); choose another one.")
+        return EnvironmentFault(
+            f"{path}: the folder may not be written to ({error.strerror}); choose another one."
+        )
     if error.errno in (errno.EISDIR, errno.ENOTDIR, errno.EEXIST):
         return EnvironmentFault(f"{path}: {error.strerror}; choose another name.")
     return EnvironmentFault(f"{path}: could not be written ({error.strerror or error}).")

@@ -28,7 +28,9 @@ class _StderrHandler(logging.StreamHandler):
             tqdm.tqdm.write(self.format(record), file=sys.stderr)
 
 
-def init_logger(log_path: str | Path | None = None, log_level: str = "INFO", log_file_level: str = "INFO") -> None:
+def init_logger(
+    log_path: str | Path | None = None, log_level: str = "INFO", log_file_level: str = "INFO"
+) -> None:
     """Send the program's lines to stderr at `log_level` and append them to `log_path` at `log_file_level`."""
     for handler in list(logger.handlers):
         logger.removeHandler(handler)

@@ -1,0 +1,184 @@
+"""The model: which parts, which sizes. Field names are UER's flags and JSON keys; the parts themselves take sizes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from uer.config.options import Options, fraction, option, positive
+from uer.errors import ConfigError
+
+# Literal tables of names: `--help` needs them without importing torch; a test holds them against the classes.
+EMBEDDINGS = ("word", "pos", "seg", "sinusoidalpos", "dual")
+ENCODERS = ("transformer", "rnn", "lstm", "gru", "birnn", "bilstm", "bigru", "gatedcnn", "dual")
+DECODERS = ("transformer",)
+TARGETS = ("sp", "lm", "mlm", "bilm", "cls")
+MASKS = ("fully_visible", "causal", "causal_with_prefix")
+LAYERNORMS = ("normal", "t5", "uer")
+ACTIVATIONS = ("gelu", "gelu_fast", "relu", "silu", "linear", "tanh")
+POOLINGS = ("first", "last", "mean", "max")
+SINUSOIDS = ("2024", "2021")
+RECURRENT = ("rnn", "lstm", "gru", "birnn", "bilstm", "bigru")
+
+
+@dataclass(frozen=True)
+class ModelConfig(Options):
+    """Everything that decides the shape and the arithmetic of a model.
+
+    Symbols of the docstrings: E `emb_size`, H `hidden_size`, F `feedforward_size`, A `heads_num`, N `layers_num`.
+    """
+
+    embedding: tuple[str, ...] = option(("word", "pos", "seg"), "parts of the embedding", choices=EMBEDDINGS)
+    tgt_embedding: tuple[str, ...] | None = option(
+        None, "parts of the target embedding (default: word)", choices=EMBEDDINGS
+    )
+    encoder: str = option("transformer", "encoder type", choices=ENCODERS)
+    decoder: str | None = option(None, "decoder type (default: none)", choices=DECODERS)
+    target: tuple[str, ...] = option(("mlm",), "training targets", choices=TARGETS)
+    mask: str = option("fully_visible", "what a position may attend to", choices=MASKS)
+
+    emb_size: int = positive(768, "E, width of the embedding", json_only=True)
+    hidden_size: int = positive(768, "H, width of encoder and decoder", json_only=True)
+    feedforward_size: int = positive(3072, "F, inner width of the feed-forward layers", json_only=True)
+    heads_num: int = positive(12, "A, attention heads", json_only=True)
+    attention_head_size: int | None = positive(None, "width of one head (default: H // A)", json_only=True)
+    layers_num: int = positive(12, "N, encoder layers", json_only=True)
+    decoder_layers_num: int | None = positive(None, "decoder layers (default: N)", json_only=True)
+    hidden_act: str = option(
+        "gelu", "activation of feed-forward layers and heads", choices=ACTIVATIONS, json_only=True
+    )
+    kernel_size: int = positive(3, "rows a convolution sees (gatedcnn)", json_only=True)
+    block_size: int = positive(2, "layers of a residual block (gatedcnn)", json_only=True)
+    max_seq_length: int = positive(512, "rows of the position table")
+    dropout: float = fraction(0.1, "dropout rate, everywhere")
+
+    remove_embedding_layernorm: bool = option(False, "no layer norm after the embedding")
+    layernorm: str = option(
+        "normal", "layer norm: the usual one, T5's, or UER-py's own formula", choices=LAYERNORMS
+    )
+    layernorm_eps: float = positive(1e-6, "epsilon of the layer norms", json_only=True)
+    layernorm_positioning: str = option(
+        "post", "layer norm after or before each sub-layer", choices=("pre", "post")
+    )
+    feed_forward: str = option("dense", "feed-forward layer", choices=("dense", "gated"))
+    remove_transformer_bias: bool = option(False, "no bias in attention and feed-forward linears")
+    remove_attention_scale: bool = option(
+        False, "attention scores are not divided by the root of the head width"
+    )
+    relative_position_embedding: bool = option(False, "T5's relative position bias")
+    relative_attention_buckets_num: int = positive(32, "buckets of the relative position bias")
+    factorized_embedding_parameterization: bool = option(
+        False, "E and H differ, a linear joins them (ALBERT)"
+    )
+    parameter_sharing: bool = option(False, "one layer used N times (ALBERT)")
+    has_residual_attention: bool = option(
+        False, "each layer adds the attention scores of the one before (RealFormer)"
+    )
+    bidirectional: bool = option(False, "recurrent encoder (rnn, lstm, gru) reads both ways")
+    sinusoid: str = option("2024", "layout of the sinusoidal table", choices=SINUSOIDS, json_only=True)
+
+    pooling: str = option("first", "how a sequence becomes one vector", choices=POOLINGS)
+    labels_num: int | None = positive(None, "number of classes")
+    has_lmtarget_bias: bool = option(False, "the language-model output has a bias")
+    prefix_lm_loss: bool = option(False, "the loss counts only the second segment")
+    tie_weights: bool = option(False, "output layer and word embedding are one tensor")
+    share_embedding: bool = option(False, "source and target word embedding are one tensor")
+    label_smoothing: float = fraction(0.0, "label smoothing of the lm target", json_only=True)
+    ignore_index: bool = option(False, "label smoothing leaves padding out", json_only=True)
+    stream_0: dict | None = option(None, "settings of the first stream of a dual model", json_only=True)
+    stream_1: dict | None = option(None, "settings of the second stream of a dual model", json_only=True)
+    dual_stream_norm: bool = option(False, "a dual embedding norms each stream a second time", json_only=True)
+
+    @property
+    def head_size(self) -> int:
+        """Width of one attention head."""
+        return self.attention_head_size or self.hidden_size // self.heads_num
+
+    @property
+    def decoder_depth(self) -> int:
+        """Layers of the decoder."""
+        return self.decoder_layers_num or self.layers_num
+
+    def stream(self, index: int) -> ModelConfig:
+        """The configuration of one stream of a dual model: its own settings laid over the common ones."""
+        own = {
+            key: value
+            for key, value in (getattr(self, f"stream_{index}") or {}).items()
+            if key in self.names()
+        }
+        values = {
+            **{name: getattr(self, name) for name in self.names()},
+            **own,
+            "stream_0": None,
+            "stream_1": None,
+        }
+        return ModelConfig(**values)
+
+    def to_json(self) -> dict[str, Any]:
+        """All values, for the companion folder and `--print_config`."""
+        return self.to_dict()
+
+    def check(self) -> None:
+        """Combinations that cannot work."""
+        self._check_embedding()
+        self._check_encoder()
+        if "bilm" in self.target and self.hidden_size % 2:
+            raise ConfigError(f"hidden_size is {self.hidden_size}; --target bilm needs an even one.")
+        if len(set(self.target)) != len(self.target):
+            raise ConfigError(f"--target names a target twice: {' '.join(self.target)}.")
+        if self.share_embedding and not self.decoder:
+            raise ConfigError(
+                "--share_embedding needs --decoder: there is no target embedding to share with."
+            )
+
+    def _check_embedding(self) -> None:
+        for flag, parts in (
+            ("--embedding", self.embedding),
+            ("--tgt_embedding", self.tgt_embedding or ("word",)),
+        ):
+            if len(set(parts)) != len(parts):
+                raise ConfigError(f"{flag} names a part twice: {' '.join(parts)}.")
+            if "dual" in parts and len(parts) > 1:
+                raise ConfigError(
+                    f"{flag} dual stands alone: its streams name their own parts in the JSON config."
+                )
+            if "dual" not in parts and "word" not in parts:
+                raise ConfigError(f"{flag} is '{' '.join(parts)}'; the part 'word' is needed.")
+            if "sinusoidalpos" in parts and self.emb_size % 2:
+                raise ConfigError(f"emb_size is {self.emb_size}; {flag} sinusoidalpos needs an even one.")
+        if ("dual" in self.embedding) != (self.encoder == "dual"):
+            raise ConfigError("--embedding dual and --encoder dual belong together: name both or neither.")
+        if "dual" in self.embedding and (self.stream_0 is None or self.stream_1 is None):
+            raise ConfigError("--embedding dual needs the keys stream_0 and stream_1 in the JSON config.")
+
+    def _check_encoder(self) -> None:
+        if self.encoder == "transformer":
+            if self.attention_head_size is None and self.hidden_size % self.heads_num:
+                raise ConfigError(
+                    f"hidden_size {self.hidden_size} is no multiple of heads_num {self.heads_num}; "
+                    "change one of them or give attention_head_size."
+                )
+            if self.emb_size != self.hidden_size and not self.factorized_embedding_parameterization:
+                raise ConfigError(
+                    f"emb_size {self.emb_size} and hidden_size {self.hidden_size} differ; "
+                    "make them equal or add --factorized_embedding_parameterization."
+                )
+        if self.decoder and self.factorized_embedding_parameterization:
+            raise ConfigError("--factorized_embedding_parameterization does not go with --decoder.")
+        if self.bidirectional and self.encoder not in ("rnn", "lstm", "gru"):
+            raise ConfigError(
+                f"--bidirectional is for --encoder rnn, lstm or gru, not {self.encoder}"
+                + (
+                    "; leave it out, this encoder reads both ways already."
+                    if self.encoder.startswith("bi")
+                    else "."
+                )
+            )
+        if (self.bidirectional or self.encoder.startswith("bi")) and self.hidden_size % 2:
+            raise ConfigError(
+                f"hidden_size is {self.hidden_size}; a bidirectional encoder needs an even one."
+            )
+        if self.relative_position_embedding and self.encoder != "transformer":
+            raise ConfigError(
+                f"--relative_position_embedding needs --encoder transformer, not {self.encoder}."
+            )
