@@ -1,8 +1,8 @@
 """Errors that a user can mend.
 
-Everything a user can get wrong ends in a subclass of `UerError`, whose message is one line that says what was got,
-what was expected and how to mend it. `uer.cli.run` prints that line and exits with code 2; anything else that
-reaches the top is a fault of ours and keeps its traceback. `assert` is for invariants of the code only.
+Everything a user can get wrong ends in a subclass of `UerError`, whose message is one line that says what
+was got, what was expected and how to mend it. `uer.cli.run` prints that line and exits with code 2; anything
+else that reaches the top is a fault of ours and keeps its traceback. `assert` is for invariants only.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ class DataError(UerError):
         super().__init__(where + message)
 
     def __reduce__(self) -> tuple:
-        # Worker processes send their errors back by pickle, which would call __init__ with the finished message.
+        # Worker processes send errors back by pickle, which would call __init__ with the finished message.
         return _rebuild_data_error, (self.message, self.path, self.line)
 
 

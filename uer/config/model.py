@@ -1,4 +1,4 @@
-"""The model: which parts, which sizes. Field names are UER's flags and JSON keys; the parts themselves take sizes."""
+"""The model: which parts, which sizes. Field names are UER's flags and JSON keys; parts take sizes."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ RECURRENT = ("rnn", "lstm", "gru", "birnn", "bilstm", "bigru")
 class ModelConfig(Options):
     """Everything that decides the shape and the arithmetic of a model.
 
-    Symbols of the docstrings: E `emb_size`, H `hidden_size`, F `feedforward_size`, A `heads_num`, N `layers_num`.
+    Symbols in docstrings: E `emb_size`, H `hidden_size`, F `feedforward_size`, A `heads_num`, N `layers_num`.
     """
 
     embedding: tuple[str, ...] = option(("word", "pos", "seg"), "parts of the embedding", choices=EMBEDDINGS)

@@ -1,4 +1,4 @@
-"""`option`: a dataclass field that is also a command-line flag and a JSON key; `Options`: the checked dataclass."""
+"""`option`: a dataclass field that is also a flag and a JSON key; `Options`: the checked dataclass."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import json
 import types
 import typing
 from collections.abc import Callable, Iterable, Mapping
-from functools import lru_cache
+from functools import cache
 from typing import Any, TypeVar
 
 from uer.errors import ConfigError, suggestion
@@ -66,7 +66,7 @@ def fraction(default: Any, help: str, **more: Any) -> Any:
 
 
 def item_type(annotation: Any) -> tuple[Any, bool]:
-    """The plain type behind an annotation, and whether a tuple of it is meant: `tuple[int, ...] | None` → (int, True)."""
+    """The plain type behind an annotation, and whether a tuple is meant: `tuple[int, ...]` → (int, True)."""
     if isinstance(annotation, types.UnionType) or typing.get_origin(annotation) is typing.Union:
         annotation = next(part for part in typing.get_args(annotation) if part is not type(None))
     if typing.get_origin(annotation) is tuple:
@@ -74,7 +74,7 @@ def item_type(annotation: Any) -> tuple[Any, bool]:
     return annotation, False
 
 
-@lru_cache(maxsize=None)
+@cache
 def field_types(cls: type) -> dict[str, tuple[Any, bool]]:
     """`item_type` of each field of an options class."""
     hints = typing.get_type_hints(cls)
@@ -103,7 +103,7 @@ def _coerce(name: str, value: Any, kind: Any, many: bool) -> Any:
 
 @dataclasses.dataclass(frozen=True)
 class Options:
-    """Base of all option groups: types, choices and checks of the fields hold, or `ConfigError` names the flag."""
+    """Base of all option groups: types, choices and checks hold, or a `ConfigError` names the flag."""
 
     def __post_init__(self) -> None:
         kinds = field_types(type(self))

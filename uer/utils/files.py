@@ -79,7 +79,7 @@ def atomic_write(path: str | Path, mode: str = "w", **options: Any) -> Iterator[
 
 @contextlib.contextmanager
 def atomic_folder(path: str | Path) -> Iterator[Path]:
-    """A temporary folder beside `path`; on a clean exit its files are synced and it takes the place of `path`.
+    """A temporary folder beside `path`; on a clean exit its files are synced and it takes that name.
 
     A folder that stood at `path` is replaced; at no moment is a half-written one visible under that name.
     """

@@ -16,7 +16,7 @@ def load(target: str) -> Any:
 
 
 def pick_class(name: str, table: dict[str, str], what: str) -> Any:
-    """The class behind `name` in a table of `'package.module:Class'` strings; an unknown name is a `ConfigError`."""
+    """The class behind `name` in a table of `'package.module:Class'` strings, or a `ConfigError`."""
     return load(pick(name, table, what))
 
 

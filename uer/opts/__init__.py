@@ -1,0 +1,1 @@
+"""From typed words to options: flags generated from dataclasses, both dialects of UER, compatibility."""

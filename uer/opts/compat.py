@@ -1,0 +1,29 @@
+"""Flags of UER that old command lines carry and that change nothing; each says so when typed."""
+
+from __future__ import annotations
+
+import argparse
+
+# name: (type, reason)
+COMPATIBILITY: dict[str, tuple[type, str]] = {
+    "instances_buffer_size": (int, "the whole dataset is shuffled, whatever its size; no buffer is needed"),
+    "docs_buffer_size": (int, "documents are read by byte ranges in constant memory; no buffer is needed"),
+    "fp16_opt_level": (str, "levels are those of a library no longer in use; O0 means fp32, the others fp16"),
+    "local_rank": (int, "the rank comes from the launcher's environment"),
+}
+
+
+def add_compatibility_flags(parser: argparse.ArgumentParser, names: tuple[str, ...]) -> None:
+    """Add the named compatibility flags, hidden from `--help`."""
+    for name in names:
+        kind, _ = COMPATIBILITY[name]
+        parser.add_argument(f"--{name}", type=kind, default=argparse.SUPPRESS, help=argparse.SUPPRESS)
+
+
+def compatibility_notes(written: dict[str, object]) -> list[str]:
+    """One line for each compatibility flag among the typed ones."""
+    return [
+        f"--{name} is accepted for old command lines and has no effect: {COMPATIBILITY[name][1]}."
+        for name in written
+        if name in COMPATIBILITY
+    ]

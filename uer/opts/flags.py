@@ -1,0 +1,79 @@
+"""Command-line flags generated from option dataclasses."""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+from typing import Any
+
+from uer.config.options import Options, field_types
+from uer.errors import ConfigError, suggestion
+
+
+class FlagParser(argparse.ArgumentParser):
+    """An argparse parser whose complaints are `ConfigError`s, and that suggests what was meant."""
+
+    def error(self, message: str) -> Any:
+        """Turn argparse's complaint into a `ConfigError`."""
+        raise ConfigError(f"{message}; --help lists what {self.prog} takes.")
+
+    def written(self, argv: list[str] | None) -> dict[str, Any]:
+        """Flag name → value of the flags that were typed, whatever the spelling (`--a=1`, abbreviations).
+
+        Raises:
+            ConfigError: an unknown flag (with a suggestion), a missing or malformed value.
+        """
+        values, unknown = self.parse_known_args(argv)
+        if unknown:
+            flag = unknown[0].split("=")[0]
+            known = [name for action in self._actions for name in action.option_strings]
+            what = "unknown flag" if flag.startswith("-") else "unexpected word"
+            raise ConfigError(
+                f"{what} '{flag}'.{suggestion(flag, known)} --help lists what {self.prog} takes."
+            )
+        return vars(values)
+
+
+def _true_or_false(text: str) -> bool:
+    """`true` or `false`, as UER spells it."""
+    if text.lower() in ("true", "false"):
+        return text.lower() == "true"
+    raise argparse.ArgumentTypeError(f"'{text}' is neither true nor false")
+
+
+def _help(field: dataclasses.Field, many: bool) -> str:
+    """Help text with the choices and the default behind it."""
+    text = field.metadata["help"]
+    if field.metadata["choices"]:
+        text += f" ({', '.join(str(choice) for choice in field.metadata['choices'])})"
+    if field.metadata["required"]:
+        return f"{text}; required".replace("%", "%%")
+    if field.default not in (None, False):
+        default = " ".join(map(str, field.default)) if many else field.default
+        text += f"; default {default}"
+    return text.replace("%", "%%")
+
+
+def add_flags(parser: argparse.ArgumentParser, group: type[Options]) -> None:
+    """Add one flag a field of `group`, except JSON-only ones; untyped flags leave no trace in the result."""
+    section = parser.add_argument_group((group.__doc__ or group.__name__).strip().splitlines()[0].rstrip("."))
+    kinds = field_types(group)
+    for field in dataclasses.fields(group):
+        if field.metadata["json_only"]:
+            continue
+        kind, many = kinds[field.name]
+        settings: dict[str, Any] = {
+            "default": argparse.SUPPRESS,
+            "help": _help(field, many),
+            "dest": field.name,
+        }
+        if kind is bool and field.default is False:
+            settings["action"] = "store_true"
+        else:
+            settings["type"] = _true_or_false if kind is bool else kind
+            settings["metavar"] = field.metadata["metavar"] or (
+                "true|false" if kind is bool else kind.__name__.upper()
+            )
+            if many:
+                settings["nargs"] = "+"
+        section.add_argument(f"--{field.name}", **settings)
