@@ -259,7 +259,6 @@ class Command:
                     raise ConfigError(
                         f"{name} is {value!r}, but the companion folder of --{self.model_flag} says "
                         f"{saved[key]!r}; leave it out (the saved model says by itself what it is)."
-                        "leave it out (the saved model says by itself what it is)."
                     )
 
 
