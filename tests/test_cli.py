@@ -168,6 +168,14 @@ def test_exit_codes_and_one_line_messages(capsys):
         run(lambda argv: 1 // 0, [])
 
 
+def test_words_without_a_flag_are_kept_apart():
+    several = Command("show.py", "Shows.", words=("FILE", "+", "files to show"))
+    assert several.parse(["a", "b"]).words == ["a", "b"]
+    with pytest.raises(ConfigError, match="the following arguments are required: FILE"):
+        several.parse([])
+    assert Command("show.py", "Shows.", words=("FILE", None, "a file")).parse(["a"]).words == ["a"]
+
+
 def test_a_failed_write_is_one_line(tmp_path, capsys):
-    assert run(lambda argv: open(tmp_path / "no" / "file", "w"), []) == 2
+    assert run(lambda argv: (tmp_path / "no" / "file").write_text("x"), []) == 2
     assert "could not be written" in capsys.readouterr().err

@@ -90,6 +90,7 @@ class Chosen:
         config: the keys that came from the JSON config or from the model's companion folder.
         companion: the companion of the model that `--pretrained_model_path` or `--load_model_path` names.
         objective_2021: the 2021 objective that was typed or stands in the config, or None.
+        words: what was typed without a flag.
     """
 
     def __init__(
@@ -97,6 +98,7 @@ class Chosen:
     ) -> None:
         self._groups, self.written, self.config, self.companion = groups, written, config, companion
         self.notes: list[str] = []
+        self.words: list[str] = []
         self.objective_2021 = written.get("objective_2021", config.get("objective_2021"))
 
     def __getitem__(self, group: type[G]) -> G:
@@ -134,6 +136,7 @@ class Command:
             BERT base); "saved": the companion folder describes it, flags may repeat but not contradict
             it, and `--config_path` is needed only where there is no companion.
         model_flag: the flag that names a saved model.
+        words: (metavar, nargs, help) of the words a script takes without a flag; `Chosen.words` has them.
         epilog: shown under the flags.
     """
 
@@ -145,6 +148,7 @@ class Command:
         compat: tuple[str, ...] = (),
         model: str = "none",
         model_flag: str = "pretrained_model_path",
+        words: tuple[str, str | int | None, str] | None = None,
         epilog: str = "",
     ) -> None:
         assert model in ("none", "new", "saved")
@@ -155,6 +159,9 @@ class Command:
             self.parser.add_argument(
                 "--config_path", metavar="FILE", default=None, help="JSON config; typed flags win over it"
             )
+        if words is not None:
+            metavar, nargs, help_text = words
+            self.parser.add_argument("words", metavar=metavar, nargs=nargs, help=help_text)
         for group in self.groups:
             add_flags(self.parser, group)
         add_compatibility_flags(self.parser, compat)
@@ -171,6 +178,7 @@ class Command:
         """
         typed = self.parser.written(argv)
         print_config, config_path = typed.pop("print_config"), typed.pop("config_path", None)
+        words = typed.pop("words", [])
         notes = compatibility_notes(typed)
         written = translate(typed, "--")
         companion = self._companion(written)
@@ -178,6 +186,7 @@ class Command:
         values = {**config, **written}
         self._check_required(values)
         chosen = Chosen({group: group.pick(values) for group in self.groups}, written, config, companion)
+        chosen.words = words if isinstance(words, list) else [words]
         chosen.notes = notes + ([note] if note else [])
         if print_config:
             print(json.dumps(chosen.effective(), ensure_ascii=False, indent=2))

@@ -1,4 +1,4 @@
-"""Both generations of UER's command line are accepted: every flag of every script, with its default and choices."""
+"""Both generations of UER's command line are accepted: every flag of every script, defaults, choices."""
 
 import importlib.util
 import json
