@@ -25,6 +25,7 @@ def option(
     json_only: bool = False,
     required: bool = False,
     metavar: str | None = None,
+    bare: Any = None,
 ) -> Any:
     """A dataclass field with what the command line and the checks need to know of it.
 
@@ -35,6 +36,7 @@ def option(
         check: a further condition on a value that is not None; `expected` says it in words.
         json_only: no flag is made; the value comes from a JSON config (UER keeps the sizes there).
         required: the command line must give it.
+        bare: the value of the flag typed alone; without it the flag needs a value.
     """
     metadata = {
         "help": help,
@@ -44,6 +46,7 @@ def option(
         "json_only": json_only,
         "required": required,
         "metavar": metavar,
+        "bare": bare,
     }
     if isinstance(default, list):
         default = tuple(default)

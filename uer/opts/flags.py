@@ -76,4 +76,6 @@ def add_flags(parser: argparse.ArgumentParser, group: type[Options]) -> None:
             )
             if many:
                 settings["nargs"] = "+"
+            elif field.metadata["bare"] is not None:
+                settings.update(nargs="?", const=field.metadata["bare"])
         section.add_argument(f"--{field.name}", **settings)

@@ -1,0 +1,128 @@
+"""How a model is trained: optimiser and schedule, the run itself, pre-training's files, several workers, attacks."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from uer.config.options import Options, fraction, not_negative, option, positive
+from uer.errors import ConfigError
+
+# Literal tables of names: `--help` needs them without importing torch; a test holds them against the functions.
+OPTIMIZERS = ("adamw", "adafactor")
+SCHEDULERS = (
+    "linear",
+    "cosine",
+    "cosine_with_restarts",
+    "polynomial",
+    "constant",
+    "constant_with_warmup",
+    "inverse_sqrt",
+    "tri_stage",
+)
+PRECISIONS = ("auto", "fp32", "bf16", "fp16")
+ATTACKS = ("fgm", "pgd")
+NEWEST = "newest"
+
+
+@dataclass(frozen=True)
+class OptimizerOptions(Options):
+    """Optimiser and learning-rate schedule."""
+
+    learning_rate: float = positive(2e-5, "peak learning rate")
+    optimizer: str = option("adamw", "optimiser", choices=OPTIMIZERS)
+    adam_bias_correction: bool = option(
+        False, "AdamW divides its means by 1 - beta^k and decays before the update (UER does neither)"
+    )
+    weight_decay: float = not_negative(0.01, "weight decay; biases and norms are exempt")
+    max_grad_norm: float = not_negative(1.0, "gradients are scaled down to this norm; 0: never")
+    scheduler: str = option("linear", "learning-rate schedule", choices=SCHEDULERS)
+    warmup: float = fraction(0.1, "fraction of the updates in which the rate rises")
+    lr_decay: float = fraction(0.5, "fraction of the updates in which tri_stage decays")
+
+    def check(self) -> None:
+        """Combinations that cannot work."""
+        if self.adam_bias_correction and self.optimizer != "adamw":
+            raise ConfigError(f"--adam_bias_correction is for --optimizer adamw, not {self.optimizer}.")
+        if self.scheduler == "polynomial" and self.learning_rate <= 1e-7:
+            raise ConfigError(
+                f"--scheduler polynomial ends at 1e-7; --learning_rate is {self.learning_rate}, give a greater one."
+            )
+        if self.scheduler == "tri_stage" and self.warmup + self.lr_decay > 1:
+            raise ConfigError(
+                f"--warmup {self.warmup} and --lr_decay {self.lr_decay} are more than the whole run together; "
+                "their sum may be 1 at most."
+            )
+
+
+@dataclass(frozen=True)
+class TrainOptions(Options):
+    """Training run."""
+
+    batch_size: int = positive(32, "rows of a batch (of each worker in pre-training)")
+    accumulation_steps: int = positive(1, "batches of one update")
+    report_steps: int = positive(100, "a line of figures every so many batches")
+    seed: int = not_negative(7, "seed of weights, order, masking and dropout")
+    precision: str = option(
+        "auto",
+        "arithmetic of the matrix products; auto: bf16 where a probe finds it faster, else fp32",
+        choices=PRECISIONS,
+    )
+    fp16: bool = option(False, "the older spelling of --precision fp16")
+    max_bad_steps: int = positive(10, "stop after so many updates in a row without finite loss and gradient")
+
+
+@dataclass(frozen=True)
+class PretrainOptions(Options):
+    """Pre-training: what is read, what is written."""
+
+    dataset_path: str = option("dataset.pt", "dataset that preprocess.py wrote", metavar="FILE")
+    pretrained_model_path: str | None = option(None, "start from these weights", metavar="FILE")
+    output_model_path: str | None = option(
+        None, "checkpoints are written as NAME-STEP", required=True, metavar="NAME"
+    )
+    total_steps: int = positive(100000, "batches of the whole run")
+    save_checkpoint_steps: int = positive(10000, "a checkpoint every so many batches")
+    save_total_limit: int | None = positive(None, "keep only the newest so many checkpoints")
+    resume: str | None = option(
+        None,
+        "continue the run of --output_model_path from its newest checkpoint, or from the one named",
+        bare=NEWEST,
+        metavar="NAME-STEP",
+    )
+    deep_init: bool = option(False, "fresh output projections start smaller the deeper the model is")
+
+
+@dataclass(frozen=True)
+class DistributedOptions(Options):
+    """Several workers."""
+
+    world_size: int = positive(1, "number of worker processes")
+    gpu_ranks: tuple[int, ...] = option((), "rank of each process; one rank alone: that GPU")
+    master_ip: str = option("tcp://localhost:12345", "where the workers meet", metavar="URL")
+    backend: str = option(
+        "nccl", "how the workers talk: nccl on GPUs, gloo on CPUs", choices=("nccl", "gloo")
+    )
+
+    def check(self) -> None:
+        """Combinations that cannot work."""
+        if len(set(self.gpu_ranks)) != len(self.gpu_ranks):
+            raise ConfigError(f"--gpu_ranks names a rank twice: {' '.join(map(str, self.gpu_ranks))}.")
+        if any(rank < 0 for rank in self.gpu_ranks):
+            raise ConfigError(f"--gpu_ranks is {' '.join(map(str, self.gpu_ranks))}; ranks count from 0.")
+        if len(self.gpu_ranks) > self.world_size:
+            raise ConfigError(
+                f"--gpu_ranks names {len(self.gpu_ranks)} ranks but --world_size is {self.world_size}; "
+                f"type --world_size {len(self.gpu_ranks)}, or fewer ranks."
+            )
+
+
+@dataclass(frozen=True)
+class AdversarialOptions(Options):
+    """Adversarial training."""
+
+    use_adv: bool = option(False, "train on attacked embeddings too")
+    adv_type: str = option("fgm", "kind of attack", choices=ATTACKS)
+    fgm_epsilon: float = positive(1e-6, "length of FGM's step")
+    pgd_k: int = positive(3, "steps of PGD")
+    pgd_epsilon: float = positive(1.0, "radius that PGD stays within")
+    pgd_alpha: float = positive(0.3, "length of one of PGD's steps")
