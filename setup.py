@@ -1,0 +1,48 @@
+"""The package `uer`; the scripts at the top and in the folders beside it are run from the checkout."""
+
+import re
+from pathlib import Path
+
+from setuptools import find_packages, setup
+
+HERE = Path(__file__).resolve().parent
+VERSION = re.search(r'^__version__ = "([^"]+)"', (HERE / "uer" / "__init__.py").read_text(), re.M).group(1)
+
+# One entry a feature that most users do without; `uer.utils.lazy.optional` names it when it is missing.
+EXTRAS = {
+    "words": ["jieba>=0.42.1"],  # whole-word masking of Chinese
+    "deepspeed": ["deepspeed>=0.16"],  # the DeepSpeed engine of the training loop
+    "baselines": ["scikit-learn>=1.5"],  # the plain models that reports are compared with
+}
+# What the tests need: the oracles, and every feature that they exercise.
+EXTRAS["dev"] = [
+    *EXTRAS["words"],
+    *EXTRAS["baselines"],
+    "hypothesis>=6.100",
+    "pytest>=8",
+    "pytest-timeout>=2.3",
+    "ruff>=0.17,<0.18",
+    "scipy>=1.11",
+    "transformers>=5,<6",
+]
+
+setup(
+    name="uer",
+    version=VERSION,
+    description="Pre-train, fine-tune, search, evaluate and run language models composed from flags and JSON",
+    packages=find_packages(include=["uer", "uer.*"]),
+    python_requires=">=3.10",
+    install_requires=[
+        "huggingface_hub>=0.30",
+        "numpy>=1.26",
+        "psutil>=5.9",
+        "regex>=2023.12.25",
+        "safetensors>=0.5",
+        "sentencepiece>=0.2",
+        "six>=1.16",
+        "tokenizers>=0.20,<1",
+        "torch>=2.10",
+        "tqdm>=4.66",
+    ],
+    extras_require=EXTRAS,
+)
