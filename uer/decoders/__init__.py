@@ -1,0 +1,3 @@
+"""Decoders. The table maps `--decoder` names to classes without importing torch."""
+
+DECODERS = {"transformer": "uer.decoders.transformer:TransformerDecoder"}

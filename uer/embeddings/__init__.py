@@ -1,0 +1,9 @@
+"""Embeddings: id streams in, vectors out. The table maps `--embedding` names to classes without importing torch."""
+
+EMBEDDINGS = {
+    "word": "uer.embeddings.parts:WordEmbedding",
+    "pos": "uer.embeddings.parts:PosEmbedding",
+    "seg": "uer.embeddings.parts:SegEmbedding",
+    "sinusoidalpos": "uer.embeddings.parts:SinusoidalPosEmbedding",
+    "dual": "uer.embeddings.dual:DualEmbedding",
+}

@@ -1,0 +1,110 @@
+"""Multi-headed attention over a batch with padding ([B, T, H]) or packed ([N, H] and its layout)."""
+
+from __future__ import annotations
+
+import math
+
+from torch import Tensor, nn
+
+from uer.layers.cache import KVCache, MemoryCache
+from uer.layers.kernels import attend, attend_with_scores
+from uer.layers.layout import Layout
+from uer.layers.masks import AttentionMask
+
+
+class MultiHeadedAttention(nn.Module):
+    """softmax(q·kᵀ/√d + bias + mask)·v in each head (Vaswani et al. 2017, section 3.2).
+
+    Weights: `linear_layers.0/1/2` make queries, keys and values (H → A·d), `final_linear` A·d → H.
+
+    Args:
+        hidden_size: H. heads_num: A. head_size: d, which need not be H / A.
+        dropout: rate on the attention probabilities.
+        scale: divide the scores by √d; T5 does not.
+        residual: add the scores of the layer before, and hand this layer's on (RealFormer).
+    """
+
+    def __init__(
+        self,
+        hidden_size: int,
+        heads_num: int,
+        head_size: int,
+        *,
+        dropout: float = 0.0,
+        bias: bool = True,
+        scale: bool = True,
+        residual: bool = False,
+    ) -> None:
+        super().__init__()
+        self.heads_num, self.head_size = heads_num, head_size
+        self.dropout, self.residual = dropout, residual
+        self.scale = 1 / math.sqrt(head_size) if scale else 1.0
+        inner = heads_num * head_size
+        self.linear_layers = nn.ModuleList(nn.Linear(hidden_size, inner, bias=bias) for _ in range(3))
+        self.final_linear = nn.Linear(inner, hidden_size, bias=bias)
+
+    def forward(
+        self,
+        query: Tensor,
+        memory: Tensor | None = None,
+        *,
+        mask: AttentionMask,
+        bias: Tensor | None = None,
+        layout: Layout | None = None,
+        memory_layout: Layout | None = None,
+        cache: KVCache | MemoryCache | None = None,
+        previous_scores: Tensor | None = None,
+    ) -> tuple[Tensor, Tensor | None]:
+        """Attend from `query` to `memory`, or to itself.
+
+        Args:
+            query: [B, Tq, H], or [N, H] with `layout`.
+            memory: [B, Tk, H], or [M, H] with `memory_layout`; None: the query itself.
+            mask: see `AttentionMask`, over sequences when there is a layout.
+            bias: broadcastable to [B, A, Tq, Tk], added after the scale.
+            cache: keys and values of earlier steps (`KVCache`), or of the memory (`MemoryCache`).
+            previous_scores: [B, A, Tq, Tk], of the layer before, when `residual`.
+
+        Returns:
+            the result in the shape of `query`, and the scores for the next layer when `residual`, else None.
+        """
+        q = self._heads(0, query, layout)
+        k, v = self._keys_values(query, memory, layout, memory_layout, cache)
+        dropout = self.dropout if self.training else 0.0
+        scores = None
+        if self.residual:
+            out, scores = attend_with_scores(
+                q, k, v, mask=mask, bias=bias, scale=self.scale, dropout=dropout,
+                previous_scores=previous_scores,
+            )  # fmt: skip
+        else:
+            out = attend(q, k, v, mask=mask, bias=bias, scale=self.scale, dropout=dropout)
+        out = out.transpose(1, 2)  # [S, Tq, A, d]
+        if layout is not None:
+            out = layout.from_sequences(out)
+        return self.final_linear(out.flatten(-2)), scores
+
+    def _heads(self, number: int, x: Tensor, layout: Layout | None) -> Tensor:
+        """Linear layer `number` of x, cut into heads: [S, A, T, d]."""
+        x = self.linear_layers[number](x).unflatten(-1, (self.heads_num, self.head_size))
+        if layout is not None:
+            x = layout.to_sequences(x)
+        return x.transpose(1, 2)
+
+    def _keys_values(
+        self,
+        query: Tensor,
+        memory: Tensor | None,
+        layout: Layout | None,
+        memory_layout: Layout | None,
+        cache: KVCache | MemoryCache | None,
+    ) -> tuple[Tensor, Tensor]:
+        if isinstance(cache, MemoryCache) and cache.held is not None:
+            return cache.held
+        source, source_layout = (query, layout) if memory is None else (memory, memory_layout)
+        k, v = self._heads(1, source, source_layout), self._heads(2, source, source_layout)
+        if isinstance(cache, MemoryCache):
+            cache.held = (k, v)
+        elif cache is not None:
+            return cache.append(k, v)
+        return k, v

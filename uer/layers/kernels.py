@@ -1,0 +1,95 @@
+"""The one place that picks how attention is computed. Every choice is the same mathematics.
+
+Shapes: B rows, A heads, Tq queries, Tk keys, d head size.
+"""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from uer.layers.masks import AttentionMask
+
+_used: dict[str, int] = {}
+
+
+def chosen() -> str:
+    """The kernels used so far in this process and how often, for the run log."""
+    return ", ".join(f"{name} ×{count}" for name, count in _used.items()) or "none yet"
+
+
+def attend(
+    q: Tensor,
+    k: Tensor,
+    v: Tensor,
+    *,
+    mask: AttentionMask,
+    bias: Tensor | None = None,
+    scale: float,
+    dropout: float = 0.0,
+) -> Tensor:
+    """softmax(scale·q·kᵀ + bias + mask)·v, with `dropout` on the probabilities.
+
+    Args:
+        q: [B, A, Tq, d]. k, v: [B, A, Tk, d].
+        bias: broadcastable to [B, A, Tq, Tk], added after the scale.
+
+    Returns:
+        [B, A, Tq, d]
+    """
+    mask = mask.resolved(q.shape[-2], k.shape[-2], bias, q.dtype, q.device)
+    name = _choose(q, dropout)
+    _used[name] = _used.get(name, 0) + 1
+    if name == "fused":
+        return F.scaled_dot_product_attention(
+            q, k, v, attn_mask=mask.additive, dropout_p=dropout, is_causal=mask.causal, scale=scale
+        )
+    return _products(q, k, v, mask, scale, dropout)
+
+
+def attend_with_scores(
+    q: Tensor,
+    k: Tensor,
+    v: Tensor,
+    *,
+    mask: AttentionMask,
+    bias: Tensor | None = None,
+    scale: float,
+    dropout: float = 0.0,
+    previous_scores: Tensor | None = None,
+) -> tuple[Tensor, Tensor]:
+    """`attend` with the scores of the layer before added to this layer's (RealFormer, He et al. 2021).
+
+    Returns:
+        the result [B, A, Tq, d] and the scores [B, A, Tq, Tk] without mask, for the next layer.
+    """
+    scores = q @ k.transpose(-1, -2) * scale
+    if bias is not None:
+        scores = scores + bias
+    if previous_scores is not None:
+        scores = scores + previous_scores
+    mask = mask.resolved(q.shape[-2], k.shape[-2], None, scores.dtype, q.device)
+    return _weigh(scores, v, mask, dropout), scores
+
+
+def _choose(q: Tensor, dropout: float) -> str:
+    # On the CPU the fused kernel has no dropout of its own and falls back to a slower form.
+    return "products" if q.device.type == "cpu" and dropout else "fused"
+
+
+def _products(q: Tensor, k: Tensor, v: Tensor, mask: AttentionMask, scale: float, dropout: float) -> Tensor:
+    return _weigh((q * scale) @ k.transpose(-1, -2), v, mask, dropout)
+
+
+def _weigh(scores: Tensor, v: Tensor, mask: AttentionMask, dropout: float) -> Tensor:
+    if mask.causal:
+        mask = AttentionMask(torch.zeros((), device=v.device), True).resolved(
+            *scores.shape[-2:], None, scores.dtype, v.device
+        )
+    if mask.additive is not None:
+        scores = scores + mask.additive
+    weights = torch.softmax(scores, dim=-1, dtype=torch.float32).to(v.dtype)
+    if dropout:
+        weights = F.dropout(weights, dropout)
+    return weights @ v

@@ -1,0 +1,105 @@
+"""The layers of transformer encoders and decoders, composed of attention, feed-forward and norms."""
+
+from __future__ import annotations
+
+from torch import Tensor, nn
+
+from uer.layers.attention import MultiHeadedAttention
+from uer.layers.cache import KVCache, MemoryCache
+from uer.layers.layout import Layout
+from uer.layers.masks import AttentionMask
+
+
+class TransformerLayer(nn.Module):
+    """Self-attention and feed-forward, each with a residual and a norm.
+
+    post: x₁ = norm_1(x + attn(x)), y = norm_2(x₁ + ffn(x₁)) (Vaswani et al. 2017).
+    pre: x₁ = x + attn(norm_1(x)), y = x₁ + ffn(norm_2(x₁)); the stack ends with a norm of its own.
+    """
+
+    def __init__(
+        self,
+        *,
+        self_attn: MultiHeadedAttention,
+        feed_forward: nn.Module,
+        layer_norm_1: nn.Module,
+        layer_norm_2: nn.Module,
+        dropout: float,
+        positioning: str,
+    ) -> None:
+        super().__init__()
+        self.self_attn, self.feed_forward = self_attn, feed_forward
+        self.layer_norm_1, self.layer_norm_2 = layer_norm_1, layer_norm_2
+        self.dropout = nn.Dropout(dropout)
+        self.pre = positioning == "pre"
+
+    def forward(
+        self,
+        hidden: Tensor,
+        *,
+        mask: AttentionMask,
+        layout: Layout | None = None,
+        cache: KVCache | None = None,
+        previous_scores: Tensor | None = None,
+    ) -> tuple[Tensor, Tensor | None]:
+        """[N, H] or [B, T, H] → the same shape, and the scores when the attention is residual."""
+        common = {"mask": mask, "layout": layout, "cache": cache, "previous_scores": previous_scores}
+        if self.pre:
+            out, scores = self.self_attn(self.layer_norm_1(hidden), **common)
+            hidden = hidden + self.dropout(out)
+            return hidden + self.dropout(self.feed_forward(self.layer_norm_2(hidden))), scores
+        out, scores = self.self_attn(hidden, **common)
+        hidden = self.layer_norm_1(hidden + self.dropout(out))
+        return self.layer_norm_2(hidden + self.dropout(self.feed_forward(hidden))), scores
+
+
+class TransformerDecoderLayer(nn.Module):
+    """Causal self-attention, attention to the encoder's output, feed-forward; norms as in `TransformerLayer`."""
+
+    def __init__(
+        self,
+        *,
+        self_attn: MultiHeadedAttention,
+        context_attn: MultiHeadedAttention,
+        feed_forward: nn.Module,
+        layer_norm_1: nn.Module,
+        layer_norm_2: nn.Module,
+        layer_norm_3: nn.Module,
+        dropout: float,
+        positioning: str,
+    ) -> None:
+        super().__init__()
+        self.self_attn, self.context_attn, self.feed_forward = self_attn, context_attn, feed_forward
+        self.layer_norm_1, self.layer_norm_2, self.layer_norm_3 = layer_norm_1, layer_norm_2, layer_norm_3
+        self.dropout = nn.Dropout(dropout)
+        self.pre = positioning == "pre"
+
+    def forward(
+        self,
+        hidden: Tensor,
+        memory: Tensor,
+        *,
+        mask: AttentionMask,
+        memory_mask: AttentionMask,
+        layout: Layout | None = None,
+        memory_layout: Layout | None = None,
+        cache: KVCache | None = None,
+        memory_cache: MemoryCache | None = None,
+    ) -> Tensor:
+        """hidden [N, H] or [B, T, H] → the same shape."""
+
+        def attend(x: Tensor) -> Tensor:
+            return self.self_attn(x, mask=mask, layout=layout, cache=cache)[0]
+
+        def look_back(x: Tensor) -> Tensor:
+            return self.context_attn(
+                x, memory, mask=memory_mask, layout=layout, memory_layout=memory_layout, cache=memory_cache
+            )[0]
+
+        norms = (self.layer_norm_1, self.layer_norm_2, self.layer_norm_3)
+        for norm, sublayer in zip(norms, (attend, look_back, self.feed_forward)):
+            if self.pre:
+                hidden = hidden + self.dropout(sublayer(norm(hidden)))
+            else:
+                hidden = norm(hidden + self.dropout(sublayer(hidden)))
+        return hidden

@@ -1,0 +1,242 @@
+"""A model is embedding → encoder (→ target embedding → decoder) → target.
+
+Shapes: B rows, L source length, T target length, N real tokens, H hidden size.
+"""
+
+from __future__ import annotations
+
+from typing import Literal, NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from uer.config.model import ModelConfig
+from uer.embeddings.parts import positions_limit
+from uer.errors import ConfigError
+from uer.layers.cache import Caches
+from uer.layers.layout import Layout, row_positions
+from uer.layers.output import EncoderOutput
+from uer.targets.term import Term
+
+Inputs = dict[str, Tensor]
+LayoutChoice = Layout | None | Literal["auto"]
+
+
+class Side(NamedTuple):
+    """One side of a model (source or target) made ready for its embedding."""
+
+    streams: Inputs
+    """[N] each with a layout, else [B, L]: "word", "seg", "pos" and what else was given"""
+    layout: Layout | None
+
+
+class Targets(nn.Module):
+    """The targets of a model, one child each, called one after the other on the same hidden states."""
+
+    def __init__(self, targets: dict[str, nn.Module]) -> None:
+        super().__init__()
+        for name, target in targets.items():
+            self.add_module(name, target)
+
+    @property
+    def token_labels(self) -> tuple[str, ...]:
+        """The labels that lie on the grid of tokens, and are packed like them."""
+        return tuple(name for target in self.children() for name in target.token_labels)
+
+
+class Model(nn.Module):
+    """The composition. Any of `tgt_embedding`, `decoder` and `target` may be absent; subclasses add heads.
+
+    `inputs` of all methods: "src" [B, L] token ids; "seg" [B, L] (0 padding, 1 first text, 2 second; absent: all 1);
+    optional "pos" [B, L] (absent: counted from 0 over the real tokens of each row or document); "doc" [B, L] numbers
+    documents packed into one row, which then do not see each other; further keys are streams for embedding parts.
+    With a decoder also "tgt_in" [B, T], "tgt_seg", "tgt_pos". A dual model takes "src_0", "seg_0", "src_1", "seg_1".
+
+    `layout` of all methods: "auto" packs the real tokens and hands back [B, L, H], zero at padding; a `Layout` hands
+    back [N, H]; None computes padding too, which caches need.
+    """
+
+    def __init__(
+        self,
+        config: ModelConfig,
+        *,
+        embedding: nn.Module,
+        encoder: nn.Module,
+        tgt_embedding: nn.Module | None = None,
+        decoder: nn.Module | None = None,
+        target: Targets | None = None,
+    ) -> None:
+        super().__init__()
+        self.config = config
+        self.embedding, self.encoder = embedding, encoder
+        self.tgt_embedding, self.decoder, self.target = tgt_embedding, decoder, target
+
+    def forward(
+        self,
+        inputs: Inputs,
+        labels: Inputs,
+        *,
+        layout: Layout | Literal["auto"] = "auto",
+        tgt_layout: Layout | Literal["auto"] = "auto",
+    ) -> dict[str, Term]:
+        """The terms of every target.
+
+        Args:
+            labels: by the names the targets ask for; those on the token grid are [B, L] ([B, T] with a decoder).
+            layout, tgt_layout: of source and target, when they are known already.
+        """
+        source = self.source(inputs, layout)
+        target = self.target_side(inputs, tgt_layout) if self.decoder is not None else None
+
+        def run(streams: Inputs) -> Tensor:
+            return self._hidden(Side({**source.streams, **streams}, source.layout), target)
+
+        hidden, read = self._hidden(source, target), target or source
+        packed = self.target.token_labels
+        labels = {name: read.layout.pack(x) if name in packed else x for name, x in labels.items()}
+        terms: dict[str, Term] = {}
+        for child in self.target.children():
+            terms.update(child(hidden, labels, seg=read.streams["seg"], layout=read.layout, run=run))
+        return terms
+
+    def encode(
+        self,
+        inputs: Inputs,
+        *,
+        layout: LayoutChoice = "auto",
+        caches: Caches | None = None,
+        all_layers: bool = False,
+    ) -> EncoderOutput:
+        """Embedding and encoder; see the class for `inputs` and `layout`. With `caches` the layout is None."""
+        side = self.source(inputs, None if caches is not None else layout, caches)
+        out = self._encode(side, caches, all_layers)
+        return _unpacked(out, side.layout) if layout == "auto" and side.layout is not None else out
+
+    def encode_pair(
+        self, inputs: Inputs, *, layout: Literal["auto"] | None = "auto", all_layers: bool = False
+    ) -> tuple[EncoderOutput, EncoderOutput]:
+        """Both streams of a dual model."""
+        outputs = []
+        for number in (0, 1):
+            stream = {key[:-2]: x for key, x in inputs.items() if key.endswith(f"_{number}")}
+            embedding = self.embedding.stream(number)
+            side = self.source(stream, layout, limit=positions_limit(embedding))
+            encoder = getattr(self.encoder, f"encoder_{number}")
+            hidden = embedding(side.streams)
+            out = encoder(hidden, side.streams["seg"], layout=side.layout, all_layers=all_layers)
+            outputs.append(out if side.layout is None else _unpacked(out, side.layout))
+        return outputs[0], outputs[1]
+
+    def decode(
+        self,
+        inputs: Inputs,
+        memory: Tensor,
+        memory_seg: Tensor,
+        *,
+        layout: LayoutChoice = "auto",
+        memory_layout: Layout | None = None,
+        caches: Caches | None = None,
+        all_layers: bool = False,
+    ) -> EncoderOutput:
+        """Target embedding and decoder over a memory: [B, L, H] and seg [B, L], or both packed by `memory_layout`."""
+        side = self.target_side(inputs, None if caches is not None else layout, caches)
+        out = self._decode(side, memory, memory_seg, memory_layout, caches, all_layers)
+        return _unpacked(out, side.layout) if layout == "auto" and side.layout is not None else out
+
+    def source(
+        self, inputs: Inputs, layout: LayoutChoice, caches: Caches | None = None, limit: int | None = None
+    ) -> Side:
+        """The streams for the embedding, packed unless `layout` is None.
+
+        Raises:
+            ConfigError: a sequence is longer than the table of positions.
+        """
+        streams = {name: x for name, x in inputs.items() if not name.startswith("tgt_")}
+        streams["word"] = streams.pop("src")
+        limit = limit or positions_limit(self.embedding)
+        return _side(streams, layout, caches, limit, "--seq_length")
+
+    def target_side(self, inputs: Inputs, layout: LayoutChoice, caches: Caches | None = None) -> Side:
+        """As `source`, for the target embedding."""
+        streams = {name[4:]: x for name, x in inputs.items() if name.startswith("tgt_")}
+        streams["word"] = streams.pop("in")
+        return _side(streams, layout, caches, positions_limit(self.tgt_embedding), "--tgt_seq_length")
+
+    def _hidden(self, source: Side, target: Side | None) -> Tensor:
+        """What the targets read: the decoder's output, or the encoder's when there is no decoder."""
+        hidden = self._encode(source, None, False).hidden
+        if target is None:
+            return hidden
+        return self._decode(target, hidden, source.streams["seg"], source.layout, None, False).hidden
+
+    def _encode(self, side: Side, caches: Caches | None, all_layers: bool) -> EncoderOutput:
+        return self.encoder(
+            self.embedding(side.streams),
+            side.streams["seg"],
+            layout=side.layout,
+            caches=caches,
+            all_layers=all_layers,
+        )
+
+    def _decode(
+        self,
+        side: Side,
+        memory: Tensor,
+        memory_seg: Tensor,
+        memory_layout: Layout | None,
+        caches: Caches | None,
+        all_layers: bool,
+    ) -> EncoderOutput:
+        return self.decoder(
+            self.tgt_embedding(side.streams),
+            memory,
+            seg=side.streams["seg"],
+            memory_seg=memory_seg,
+            layout=side.layout,
+            memory_layout=memory_layout,
+            caches=caches,
+            all_layers=all_layers,
+        )
+
+    def tied_names(self) -> list[tuple[str, ...]]:
+        """The groups of parameter names that are one tensor."""
+        groups: dict[int, list[str]] = {}
+        for name, parameter in self.named_parameters(remove_duplicate=False):
+            groups.setdefault(id(parameter), []).append(name)
+        return [tuple(group) for group in groups.values() if len(group) > 1]
+
+    def untie(self, name: str) -> None:
+        """Give the parameter `name` a tensor of its own, equal to the one it shared (a file that differs wins)."""
+        path, _, leaf = name.rpartition(".")
+        module = self.get_submodule(path)
+        old = getattr(module, leaf)
+        setattr(module, leaf, nn.Parameter(old.detach().clone(), requires_grad=old.requires_grad))
+
+
+def _side(streams: Inputs, layout: LayoutChoice, caches: Caches | None, limit: int | None, flag: str) -> Side:
+    word = streams["word"]
+    seg = streams.setdefault("seg", torch.ones_like(word))
+    if layout == "auto":
+        layout = Layout.from_seg(seg, streams.get("doc"))
+    held = 0 if caches is None else caches.length
+    if "pos" not in streams:
+        _check_length(held + (word.shape[1] if layout is None else layout.max_length), limit, flag)
+    if layout is not None:
+        streams = {name: layout.pack(x) for name, x in streams.items()}
+        streams.setdefault("pos", layout.positions)
+    elif "pos" not in streams:
+        streams["pos"] = row_positions(seg) if caches is None else caches.next_positions(seg)
+    return Side(streams, layout)
+
+
+def _check_length(length: int, limit: int | None, flag: str) -> None:
+    if limit is not None and length > limit:
+        raise ConfigError(
+            f"a sequence of {length} tokens meets a model of {limit} positions; "
+            f"lower {flag} to {limit} or train a model with a larger max_seq_length."
+        )
+
+
+def _unpacked(out: EncoderOutput, layout: Layout) -> EncoderOutput:
+    layers = None if out.layers is None else [layout.unpack(x) for x in out.layers]
+    return EncoderOutput(layout.unpack(out.hidden), layers, out.memories)

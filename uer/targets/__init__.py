@@ -1,0 +1,9 @@
+"""Targets: heads and their losses. The table maps `--target` names to classes without importing torch."""
+
+TARGETS = {
+    "mlm": "uer.targets.mlm:MlmTarget",
+    "sp": "uer.targets.sp:SpTarget",
+    "lm": "uer.targets.lm:LmTarget",
+    "bilm": "uer.targets.bilm:BilmTarget",
+    "cls": "uer.targets.cls:ClsTarget",
+}

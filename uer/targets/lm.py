@@ -1,0 +1,71 @@
+"""Language model: the next token."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from uer.layers.layout import Layout
+from uer.targets.term import IGNORE, Run, Term, labelled, term
+
+
+class LmHead(nn.Module):
+    """output_layer(x): [..., H] → logits [..., V]."""
+
+    def __init__(self, hidden_size: int, vocab_size: int, *, bias: bool) -> None:
+        super().__init__()
+        self.output_layer = nn.Linear(hidden_size, vocab_size, bias=bias)
+
+    def logits(self, hidden: Tensor) -> Tensor:
+        """[..., H] → [..., V]"""
+        return self.output_layer(hidden)
+
+
+class LmTarget(LmHead):
+    """Predicts the token after each position: `labels["lm"]` has the leading shape of hidden.
+
+    Args:
+        prefix_loss: count only labels that belong to the second text.
+        label_smoothing: see `uer.targets.term.term`.
+    """
+
+    name = "lm"
+    token_labels = ("lm",)
+
+    def __init__(
+        self,
+        hidden_size: int,
+        vocab_size: int,
+        *,
+        bias: bool,
+        prefix_loss: bool = False,
+        label_smoothing: float = 0.0,
+    ) -> None:
+        super().__init__(hidden_size, vocab_size, bias=bias)
+        self.prefix_loss, self.label_smoothing = prefix_loss, label_smoothing
+
+    def forward(
+        self, hidden: Tensor, labels: dict[str, Tensor], *, seg: Tensor, layout: Layout | None, run: Run
+    ) -> dict[str, Term]:
+        """hidden [N, H] or [B, L, H] → the term "lm"."""
+        targets = labels["lm"]
+        if self.prefix_loss:
+            targets = targets.masked_fill(~predicts_second_text(seg, layout), IGNORE)
+        chosen, chosen_labels = labelled(hidden, targets)
+        return {"lm": term(self.logits(chosen), chosen_labels, label_smoothing=self.label_smoothing)}
+
+
+def predicts_second_text(seg: Tensor, layout: Layout | None) -> Tensor:
+    """True where the next token of the sequence belongs to the second text, or this one does.
+
+    UER asks for this position's own segment, and so never trains the first token of the second text.
+
+    Args:
+        seg: [N] with a layout, else [B, L].
+    """
+    second = seg == 2
+    following = torch.zeros_like(second)
+    following[..., :-1] = second[..., 1:]
+    if layout is not None:
+        following[layout.last] = False  # the token behind it belongs to another sequence
+    return second | following
