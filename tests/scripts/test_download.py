@@ -1,0 +1,112 @@
+"""Public files are fetched by name; a local server stands in for the hub."""
+
+import http.server
+import importlib.util
+import json
+import threading
+
+import pytest
+
+from uer.errors import ConfigError, EnvironmentFault
+from uer.utils.files import repository_root
+
+FILES = {
+    "/google-bert/bert-base-chinese/resolve/main/vocab.txt": "[PAD]\n[UNK]\n甲\n".encode(),
+    "/FacebookAI/roberta-base/resolve/main/vocab.json": json.dumps({"b": 1, "a": 0, "c": 2}).encode(),
+}
+
+
+class Hub(http.server.BaseHTTPRequestHandler):
+    """The few answers that a hub gives about one file."""
+
+    def do_HEAD(self):
+        self.answer(body=False)
+
+    def do_GET(self):
+        self.answer(body=True)
+
+    def answer(self, body):
+        content = FILES.get(self.path)
+        self.send_response(200 if content is not None else 404)
+        if content is None:
+            code = "EntryNotFound" if "bert-base-chinese" in self.path else "RepoNotFound"
+            self.send_header("X-Error-Code", code)
+        else:
+            self.send_header("ETag", f'"{hash(content) & 0xFFFFFFFF:08x}"')
+            self.send_header("X-Repo-Commit", "0" * 40)
+        self.send_header("Content-Length", str(len(content or b"")))
+        self.end_headers()
+        if body and content:
+            self.wfile.write(content)
+
+    def log_message(self, *args):
+        return
+
+
+@pytest.fixture
+def hub(tmp_path, monkeypatch):
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Hub)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_DISABLE_XET", True)
+    yield f"http://127.0.0.1:{server.server_address[1]}"
+    server.shutdown()
+    server.server_close()
+
+
+@pytest.fixture
+def main():
+    path = repository_root() / "scripts" / "download.py"
+    spec = importlib.util.spec_from_file_location("download_script", path)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module.main
+
+
+def test_a_file_is_fetched_as_it_is(hub, main, tmp_path):
+    main(["google_zh_vocab.txt", "--endpoint", hub, "--output_dir", str(tmp_path)])
+    assert (tmp_path / "google_zh_vocab.txt").read_text(encoding="utf-8") == "[PAD]\n[UNK]\n甲\n"
+
+
+def test_a_json_vocabulary_becomes_one_token_a_line(hub, main, tmp_path):
+    main(["huggingface_gpt2_vocab.txt", "--endpoint", hub, "--output_dir", str(tmp_path)])
+    assert (tmp_path / "huggingface_gpt2_vocab.txt").read_text() == "a\nb\nc\n"
+
+
+def test_a_file_that_is_there_stays_unless_forced(hub, main, tmp_path):
+    target = tmp_path / "google_zh_vocab.txt"
+    target.write_text("mine\n")
+    main(["google_zh_vocab.txt", "--endpoint", hub, "--output_dir", str(tmp_path)])
+    assert target.read_text() == "mine\n"
+    main(["google_zh_vocab.txt", "--endpoint", hub, "--output_dir", str(tmp_path), "--force"])
+    assert target.read_text(encoding="utf-8").startswith("[PAD]")
+
+
+def test_an_unknown_name_is_suggested(main):
+    with pytest.raises(ConfigError, match=r"Did you mean 'google_zh_vocab\.txt'\?"):
+        main(["google_zh_vocb.txt"])
+
+
+def test_a_file_on_no_hub_is_said(main):
+    with pytest.raises(ConfigError, match="is on no hub known to us"):
+        main(["cluecorpussmall_spm.model"])
+
+
+def test_a_missing_repository_is_one_line(hub, main, tmp_path):
+    with pytest.raises(EnvironmentFault, match="the hub has no such repository"):
+        main(["huggingface_gpt2_merges.txt", "--endpoint", hub, "--output_dir", str(tmp_path)])
+    assert list(tmp_path.glob("*merges*")) == []
+
+
+def test_a_missing_file_is_one_line(hub, main, tmp_path, monkeypatch):
+    monkeypatch.delitem(FILES, "/google-bert/bert-base-chinese/resolve/main/vocab.txt")
+    with pytest.raises(EnvironmentFault, match=r"the repository has no file vocab\.txt"):
+        main(["google_zh_vocab.txt", "--endpoint", hub, "--output_dir", str(tmp_path)])
+
+
+def test_an_unreachable_hub_is_one_line(main, tmp_path, monkeypatch):
+    monkeypatch.setattr("huggingface_hub.utils._http.time.sleep", lambda seconds: None)  # it retries, patiently
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path / "cache"))
+    with pytest.raises(EnvironmentFault, match="could not be fetched") as caught:
+        main(["google_zh_vocab.txt", "--endpoint", "http://127.0.0.1:9", "--output_dir", str(tmp_path)])
+    assert "\n" not in str(caught.value)
