@@ -87,6 +87,8 @@ def atomic_folder(path: str | Path) -> Iterator[Path]:
     temporary = temporary_name(path)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
+        # A process killed earlier may have had the same number (in containers it usually does).
+        shutil.rmtree(temporary, ignore_errors=True)
         temporary.mkdir()
         yield temporary
         for file in temporary.rglob("*"):
@@ -94,16 +96,34 @@ def atomic_folder(path: str | Path) -> Iterator[Path]:
                 with open(file, "rb") as handle:
                     os.fsync(handle.fileno())
         fsync_folder(temporary)
-        replaced = temporary_name(path).with_suffix(".old")
-        if path.exists():
-            os.rename(path, replaced)
-        os.rename(temporary, path)
-        fsync_folder(path.parent)
-        shutil.rmtree(replaced, ignore_errors=True)
+        replace_folder(temporary, path)
     except OSError as error:
         raise write_fault(path, error) from error
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
+
+
+def replace_folder(source: str | Path, path: str | Path) -> None:
+    """Rename the folder `source` to `path`, in the place of what stood there."""
+    path = Path(path)
+    rubbish = _set_aside(path)
+    os.rename(source, path)
+    fsync_folder(path.parent)
+    shutil.rmtree(rubbish, ignore_errors=True)
+
+
+def remove_folder(path: str | Path) -> None:
+    """Remove a folder, if it exists; at no moment is a half-removed one visible under its name."""
+    shutil.rmtree(_set_aside(Path(path)), ignore_errors=True)
+
+
+def _set_aside(path: Path) -> Path:
+    """Rename a folder, if it exists, to a name that nobody looks at; that name."""
+    rubbish = temporary_name(path).with_suffix(".old")
+    shutil.rmtree(rubbish, ignore_errors=True)
+    with contextlib.suppress(FileNotFoundError):
+        os.rename(path, rubbish)
+    return rubbish
 
 
 def require_file(path: str | Path, what: str, flag: str) -> Path:

@@ -1,0 +1,356 @@
+"""A file of weights meets a model: every tensor is accounted for, or the load is refused."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from uer.checkpoints.aliases import Canonical, canonical
+from uer.checkpoints.companion import read_companion
+from uer.checkpoints.io import read_state
+from uer.checkpoints.report import LoadReport, Shape, listed, summary
+from uer.config.model import ModelConfig
+from uer.errors import CheckpointError
+from uer.utils.logging import logger
+
+# A model may ask for segments that the file does not know: a zero table leaves its numbers as they are.
+SEGMENT_TABLE = r"^embedding\.(?:.*\.)?seg\.embedding\.weight$"
+STD = 0.02
+
+# Tensors of a file that a model rightly has no place for, unless it has that part: (pattern, part, reason).
+SPARE = (
+    (r"^target\.", "target.{}", "the head of pre-training; this model has none of that kind"),
+    (r"^(?:output_layers?(?:_[12])?|classifier|crf)\.", "{}", "the head of another task"),
+    (r"^(?:decoder|tgt_embedding)\.", "{}", "this model has no decoder"),
+)
+# What to do about a difference: (where it shows, pattern, advice).
+ADVICE = (
+    ("left", r"encoder\.transformer\.\d+\.", "set layers_num in the config to {layers}"),
+    ("missing", r"encoder\.transformer\.\d+\.", "set layers_num in the config to {layers}"),
+    (
+        "left",
+        r"decoder\.transformer_decoder\.\d+\.",
+        "set decoder_layers_num in the config to {decoder_layers}",
+    ),
+    (
+        "missing",
+        r"decoder\.transformer_decoder\.\d+\.",
+        "set decoder_layers_num in the config to {decoder_layers}",
+    ),
+    ("left", r"embedding\.seg\.", "add 'seg' to --embedding"),
+    ("left", r"embedding\.pos\.", "add 'pos' to --embedding"),
+    ("missing", r"embedding\.pos\.", "leave 'pos' out of --embedding"),
+    ("missing", r"embedding\.seg\.", "leave 'seg' out of --embedding"),
+    ("left", r"embedding\.layer_norm\.", "leave out --remove_embedding_layernorm"),
+    ("missing", r"embedding\.layer_norm\.", "add --remove_embedding_layernorm"),
+    ("left", r"coder\.layer_norm\.", "add --layernorm_positioning pre"),
+    ("missing", r"coder\.layer_norm\.", "use --layernorm_positioning post"),
+    ("left", r"relative_attention_bias", "add --relative_position_embedding"),
+    ("missing", r"relative_attention_bias", "leave out --relative_position_embedding"),
+    ("left", r"linear_gate", "add --feed_forward gated"),
+    ("missing", r"linear_gate", "use --feed_forward dense"),
+    ("left", r"encoder\.linear\.", "add --factorized_embedding_parameterization"),
+    ("left", r"encoder\.transformer\.self_attn", "add --parameter_sharing"),
+    ("missing", r"encoder\.transformer\.self_attn", "leave out --parameter_sharing"),
+    ("left", r"output_layer\.bias", "add --has_lmtarget_bias"),
+    ("missing", r"target\.lm\.output_layer\.bias", "leave out --has_lmtarget_bias"),
+    ("left", r"(?:linear_layers\.\d|linear_[12])\.bias", "leave out --remove_transformer_bias"),
+    ("missing", r"(?:linear_layers\.\d|linear_[12])\.bias", "add --remove_transformer_bias"),
+    ("missing", r"^(?:output_layer|classifier|crf)", "this is no model of this task: fine-tune one first"),
+    ("shape", r"pos\.embedding", "set --max_seq_length to {positions}"),
+    ("shape", r"embedding\.word\.", "{vocabulary}"),
+)
+VOCABULARY = (
+    "the vocabulary has {model} tokens and the file {file}: name the file's own vocabulary, or adapt the "
+    "file with python3 scripts/dynamic_vocab_adapter.py --old_model_path {path} --old_vocab_path OLD "
+    "--new_vocab_path NEW --new_model_path ADAPTED"
+)
+
+
+@dataclass
+class _Difference:
+    """Names that do not meet their counterpart."""
+
+    missing: list[str] = field(default_factory=list)
+    left: list[str] = field(default_factory=list)
+    shape: dict[str, tuple[Shape, Shape]] = field(default_factory=dict)
+
+    def __bool__(self) -> bool:
+        return bool(self.missing or self.left or self.shape)
+
+
+def adapt_config(config: ModelConfig, path: str | Path, flag: str = "--pretrained_model_path") -> ModelConfig:
+    """The configuration with what only the file can decide, for a model that is to be built for it.
+
+    A sinusoidal table in the file selects the layout of 2021 (which never had a norm on the embedding); a
+    dual embedding has its second norm only if the file holds one. A file with a companion has said all this
+    already.
+    """
+    if not ({"sinusoidalpos", "dual"} & {*config.embedding, *(config.tgt_embedding or ())}):
+        return config
+    if read_companion(path) is not None:
+        return config
+    found = canonical(read_state(path, flag))
+    changes: dict[str, object] = {}
+    if "sinusoidalpos" in config.embedding and found.tables:
+        changes["sinusoid"] = "2021"
+        if not any(name.startswith("embedding.layer_norm.") for name in found.state):
+            changes["remove_embedding_layernorm"] = True
+    if "dual" in config.embedding:
+        changes["dual_stream_norm"] = any(".stream_0_layer_norm." in name for name in found.state)
+    changes = {name: value for name, value in changes.items() if getattr(config, name) != value}
+    for name, value in changes.items():
+        logger.info(f"{path} decides {name}: {value}.")
+    return config.replace(**changes) if changes else config
+
+
+def load_into(
+    model: nn.Module,
+    path: str | Path,
+    *,
+    allow_new: Iterable[str] = (),
+    allow_missing: str | None = None,
+    flag: str = "--pretrained_model_path",
+    verbose: bool = False,
+) -> LoadReport:
+    """Fill a model from a file or folder; log one line, and a table at DEBUG (at INFO when `verbose`).
+
+    Args:
+        model: any module whose `state_dict` has the names of UER-py 2024.
+        allow_new: regular expressions, matched at the start of a name: tensors that may be absent from the
+            file (or have another shape there) and are then initialised afresh: weights N(0, 0.02), biases 0,
+            norms 1 and 0, a segment table 0. Fine-tuning names its head and `SEGMENT_TABLE`; inference names
+            nothing.
+        allow_missing: `--allow_missing`, a regular expression searched in a name: the user's leave for
+            tensors to be absent, of another shape, or left over.
+        flag: the flag that named the path, for messages.
+
+    Raises:
+        CheckpointError: the file cannot be read, or tensors are missing, left over or of another shape; the
+            message names up to ten, the names the file speaks, and what to change. The model is then
+            untouched.
+    """
+    path = Path(path)
+    found = canonical(read_state(path, flag), model.state_dict().keys())
+    targets = model.state_dict(keep_vars=True)
+    report = LoadReport(str(path), found.vintage)
+    difference = _compare(targets, found.state, tuple(allow_new), _compiled(allow_missing), report)
+    if difference:
+        raise CheckpointError(_refusal(path, found, targets, difference))
+    _fill(model, targets, found.state, report)
+    _say(model, path, report, verbose)
+    return report
+
+
+def _compiled(allow_missing: str | None) -> re.Pattern | None:
+    if allow_missing is None:
+        return None
+    try:
+        return re.compile(allow_missing)
+    except re.error as error:
+        raise CheckpointError(
+            f"--allow_missing '{allow_missing}' is no regular expression: {error}."
+        ) from error
+
+
+def _compare(
+    targets: Mapping[str, Tensor],
+    state: Mapping[str, Tensor],
+    allow_new: tuple[str, ...],
+    allow_missing: re.Pattern | None,
+    report: LoadReport,
+) -> _Difference:
+    """Sort every name into the report, or into what speaks against the load."""
+    difference = _Difference()
+    tied = _tied_groups(targets)
+    for name, parameter in targets.items():
+        shape = tuple(parameter.shape)
+        new = any(re.match(pattern, name) for pattern in allow_new) or _matches(allow_missing, name)
+        if name not in state:
+            if any(other in state for other in tied.get(name, ())):
+                continue  # it shares its tensor with a name that the file holds
+            (report.new if new else difference.missing).append(name)
+        elif tuple(state[name].shape) == shape:
+            report.loaded[name] = shape
+        elif new:
+            report.new.append(name)
+            report.mismatched[name] = (tuple(state[name].shape), shape)
+        else:
+            difference.shape[name] = (tuple(state[name].shape), shape)
+    for name in state:
+        if name not in targets:
+            reason = "--allow_missing" if _matches(allow_missing, name) else _spare(name, targets)
+            if reason is None:
+                difference.left.append(name)
+            else:
+                report.unused[name] = reason
+    if not report.loaded and not difference.shape:
+        difference.missing = difference.missing or list(targets)
+    return difference
+
+
+def _matches(pattern: re.Pattern | None, name: str) -> bool:
+    return pattern is not None and pattern.search(name) is not None
+
+
+def _spare(name: str, targets: Mapping[str, Tensor]) -> str | None:
+    """Why the model has no place for a tensor of the file, or None when no rule explains it."""
+    top, second = [*name.split("."), ""][:2]
+    for pattern, part, reason in SPARE:
+        if re.match(pattern, name):
+            prefix = part.format(second if part.startswith("target") else top) + "."
+            return None if any(target.startswith(prefix) for target in targets) else reason
+    return None
+
+
+def _tied_groups(targets: Mapping[str, Tensor]) -> dict[str, tuple[str, ...]]:
+    """name → all names of the same parameter, for parameters with several names."""
+    groups: dict[int, list[str]] = {}
+    for name, parameter in targets.items():
+        groups.setdefault(id(parameter), []).append(name)
+    return {name: tuple(group) for group in groups.values() if len(group) > 1 for name in group}
+
+
+def _fill(
+    model: nn.Module, targets: Mapping[str, Tensor], state: Mapping[str, Tensor], report: LoadReport
+) -> None:
+    """Copy what was loaded, untie what the file keeps apart, initialise what is new."""
+    filled: set[int] = set()
+    with torch.no_grad():
+        for group in dict.fromkeys(_tied_groups(targets).values()):
+            _untie(model, group, state, report)
+        for name, parameter in model.state_dict(keep_vars=True).items():
+            if id(parameter) in filled:
+                continue
+            if name in report.loaded:
+                parameter.copy_(state[name])
+                report.parameters += parameter.numel()
+                filled.add(id(parameter))
+        for name in report.new:
+            if id(targets[name]) not in filled:
+                _initialise(name, targets[name])
+
+
+def _untie(model: nn.Module, group: tuple[str, ...], state: Mapping[str, Tensor], report: LoadReport) -> None:
+    """Where a file holds different tensors under tied names, the file wins: names stay tied only where they agree.
+
+    `Model.untied(names)`, where there is one, is told of it, so that the configuration saved later says so.
+    """
+    classes: list[list[str]] = []
+    for name in group:
+        if name in report.loaded:
+            for names in classes:
+                if _same(state[name], state[names[0]]):
+                    names.append(name)
+                    break
+            else:
+                classes.append([name])
+    for names in classes[1:]:
+        own: nn.Parameter | None = None
+        for name in names:
+            owner, _, leaf = name.rpartition(".")
+            module = model.get_submodule(owner)
+            own = own if own is not None else nn.Parameter(getattr(module, leaf).detach().clone())
+            setattr(module, leaf, own)
+    if len(classes) > 1:
+        report.untied.append(tuple(names[0] for names in classes))
+        if hasattr(model, "untied"):
+            model.untied(tuple(name for names in classes[1:] for name in names))
+
+
+def _same(one: Tensor, other: Tensor) -> bool:
+    return one.data_ptr() == other.data_ptr() or torch.equal(one, other)
+
+
+def _initialise(name: str, tensor: Tensor) -> None:
+    """Fresh numbers for a tensor that the file does not hold."""
+    leaf = name.rpartition(".")[2]
+    if (
+        re.search(SEGMENT_TABLE, name)
+        or "bias" in leaf
+        or leaf == "beta"
+        or re.search(r"\.(?:conv|gate)_b\d?(\.|$)", name)
+    ):
+        tensor.zero_()
+    elif leaf == "gamma" or "layer_norm" in name:
+        tensor.fill_(1.0)
+    else:
+        tensor.normal_(0.0, STD)
+
+
+def _say(model: nn.Module, path: Path, report: LoadReport, verbose: bool) -> None:
+    logger.info(report.line())
+    (logger.info if verbose else logger.debug)("%s", report.table())
+    config = getattr(model, "config", None)
+    if (
+        isinstance(config, ModelConfig)
+        and config.layernorm == "normal"
+        and any(name.endswith(".gamma") for name in report.loaded)
+        and path.is_file()
+        and read_companion(path) is None
+    ):
+        logger.info("%s: trained by UER-py? --layernorm uer reproduces its numbers exactly.", path)
+
+
+def _refusal(path: Path, found: Canonical, targets: Mapping[str, Tensor], difference: _Difference) -> str:
+    """The one line that says what does not fit and how to mend it."""
+    known = [name for name in found.state if name in targets]
+    if not known:
+        return (
+            f"{path} holds no tensor that this model knows (it holds {summary(found.state) or 'nothing'}); "
+            "expected weights in the names of UER-py or of a supported Hugging Face family."
+        )
+    parts = []
+    if difference.missing:
+        parts.append(
+            f"{len(difference.missing)} tensors are missing from the file: {listed(difference.missing)}"
+        )
+    if difference.left:
+        parts.append(f"{len(difference.left)} are left over: {listed(difference.left)}")
+    if difference.shape:
+        shapes = [
+            f"{name} (file {list(file)}, model {list(model)})"
+            for name, (file, model) in difference.shape.items()
+        ]
+        parts.append(f"{len(shapes)} have another shape: {listed(shapes)}")
+    advice = _advice(path, found, difference)
+    mend = (
+        f"To mend it: {'; '.join(advice)}."
+        if advice
+        else "Check --config_path and the model flags, or allow it by --allow_missing REGEX."
+    )
+    return f"{path} ({found.vintage} names) does not fit the model: {'; '.join(parts)}. {mend}"
+
+
+def _advice(path: Path, found: Canonical, difference: _Difference) -> list[str]:
+    """What the differences tell about the flags; at most three things to change."""
+    facts = {
+        "layers": _depth(found.state, r"encoder\.(?:encoder_0\.)?transformer\.(\d+)\."),
+        "decoder_layers": _depth(found.state, r"decoder\.transformer_decoder\.(\d+)\."),
+        "positions": next(
+            (file[0] for name, (file, _) in difference.shape.items() if "pos.embedding" in name), ""
+        ),
+    }
+    words = next(((f, m) for name, (f, m) in difference.shape.items() if "word.embedding" in name), None)
+    if words and words[0][1:] == words[1][1:]:
+        facts["vocabulary"] = VOCABULARY.format(model=words[1][0], file=words[0][0], path=path)
+    else:
+        facts["vocabulary"] = "set the sizes in --config_path to those of the file"
+    advice = [
+        text.format(**facts)
+        for where, pattern, text in ADVICE
+        if any(re.search(pattern, name) for name in getattr(difference, where))
+    ]
+    return list(dict.fromkeys(advice))[:3]
+
+
+def _depth(names: Iterable[str], pattern: str) -> int:
+    """Number of layers that the names count."""
+    return 1 + max(
+        (int(match.group(1)) for match in (re.search(pattern, name) for name in names) if match), default=-1
+    )
