@@ -1,4 +1,4 @@
-"""The frame of the tests itself: an undeclared skip fails the run, a declared one is printed with its reason."""
+"""The frame of the tests: an undeclared skip fails the run, a declared one is printed with its reason."""
 
 from __future__ import annotations
 
