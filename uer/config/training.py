@@ -1,4 +1,4 @@
-"""How a model is trained: optimiser and schedule, the run itself, pre-training's files, several workers, attacks."""
+"""How a model is trained: optimiser and schedule, the run, pre-training's files, several workers, attacks."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from uer.config.options import Options, fraction, not_negative, option, positive
 from uer.errors import ConfigError
 
-# Literal tables of names: `--help` needs them without importing torch; a test holds them against the functions.
+# Literal tables of names: `--help` needs them without importing torch; a test holds them against the code.
 OPTIMIZERS = ("adamw", "adafactor")
 SCHEDULERS = (
     "linear",
@@ -45,12 +45,12 @@ class OptimizerOptions(Options):
             raise ConfigError(f"--adam_bias_correction is for --optimizer adamw, not {self.optimizer}.")
         if self.scheduler == "polynomial" and self.learning_rate <= 1e-7:
             raise ConfigError(
-                f"--scheduler polynomial ends at 1e-7; --learning_rate is {self.learning_rate}, give a greater one."
+                f"--learning_rate is {self.learning_rate}; --scheduler polynomial ends at 1e-7, give more."
             )
         if self.scheduler == "tri_stage" and self.warmup + self.lr_decay > 1:
             raise ConfigError(
-                f"--warmup {self.warmup} and --lr_decay {self.lr_decay} are more than the whole run together; "
-                "their sum may be 1 at most."
+                f"--warmup {self.warmup} and --lr_decay {self.lr_decay} are more than the whole run; "
+                "together they may be 1 at most."
             )
 
 

@@ -1,0 +1,1 @@
+"""Training: one loop for everything, its optimisers, schedules, precision, checkpoints and reports."""
