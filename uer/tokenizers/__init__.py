@@ -1,0 +1,125 @@
+"""Text to ids and back, by the names of `--tokenizer`. Importing it imports no library behind it."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from uer.errors import ConfigError, DataError, pick
+from uer.utils.lazy import load
+
+if TYPE_CHECKING:
+    from uer.tokenizers.base import Tokenizer
+
+TOKENIZERS = {
+    "bert": "uer.tokenizers.bert:BertTokenizer",
+    "bpe": "uer.tokenizers.bpe:BpeTokenizer",
+    "char": "uer.tokenizers.char:CharTokenizer",
+    "space": "uer.tokenizers.space:SpaceTokenizer",
+    "xlmroberta": "uer.tokenizers.sentence_piece:XlmRobertaTokenizer",
+}
+# With --spm_model_path the pieces of the model are the vocabulary; `bert` then also cuts the text as the
+# model does.
+_WITH_SPM = {"bert": "uer.tokenizers.sentence_piece:SentencePieceTokenizer"}
+
+
+def build_tokenizer(
+    name: str = "bert",
+    *,
+    vocab_path: str | Path | None = None,
+    spm_model_path: str | Path | None = None,
+    merges_path: str | Path | None = None,
+    do_lower_case: bool = True,
+    special_tokens_map: str | Path | None = None,
+) -> Tokenizer:
+    """The tokenizer that the flags describe.
+
+    Args:
+        name: one of `TOKENIZERS`.
+        vocab_path: vocabulary file, one token a line.
+        spm_model_path: sentencepiece model; its pieces are the vocabulary.
+        merges_path: merges of a byte-level BPE (bpe only).
+        do_lower_case: lower-case and strip accents (bert with a vocabulary file only).
+        special_tokens_map: a `special_tokens_map.json` or its folder; None: BERT's or XLM-R's tokens,
+            whichever the vocabulary holds.
+
+    Raises:
+        ConfigError: unknown name, or files that do not go together; the message names the flags.
+        DataError: a file is missing or at fault.
+    """
+    target = pick(name, TOKENIZERS, "--tokenizer")
+    _check_files(name, vocab_path, spm_model_path, merges_path)
+    from uer.tokenizers.special import SpecialTokens
+    from uer.tokenizers.vocab import Vocab
+
+    special = None if special_tokens_map is None else SpecialTokens.load(special_tokens_map)
+    if name == "bpe":
+        return load(target)(Vocab.load(vocab_path), merges_path=merges_path, special=special)
+    if spm_model_path is not None:
+        from uer.tokenizers.sentence_piece import SpmModel
+
+        model = SpmModel.load(spm_model_path)
+        if name in ("char", "space"):
+            return load(target)(model.vocab(), special=special, model=model)
+        return load(_WITH_SPM.get(name, target))(model, special=special)
+    vocab = Vocab.load(vocab_path)
+    if name == "bert":
+        return load(target)(vocab, special=special, do_lower_case=do_lower_case)
+    return load(target)(vocab, special=special)
+
+
+def _check_files(name: str, vocab_path: object, spm_model_path: object, merges_path: object) -> None:
+    """Combinations of file flags that make no sense."""
+    if vocab_path is not None and spm_model_path is not None:
+        raise ConfigError("--vocab_path and --spm_model_path are both given; name one of them.")
+    if merges_path is not None and name != "bpe":
+        raise ConfigError(f"--merges_path needs --tokenizer bpe, not {name}.")
+    if name == "bpe":
+        if spm_model_path is not None:
+            raise ConfigError("--tokenizer bpe takes --vocab_path and --merges_path, not --spm_model_path.")
+        missing = [
+            flag
+            for flag, path in (("--vocab_path", vocab_path), ("--merges_path", merges_path))
+            if path is None
+        ]
+        if missing:
+            raise ConfigError(f"--tokenizer bpe needs {' and '.join(missing)}.")
+    elif name == "xlmroberta":
+        if spm_model_path is None:
+            raise ConfigError("--tokenizer xlmroberta needs --spm_model_path, a sentencepiece model.")
+    elif vocab_path is None and spm_model_path is None:
+        raise ConfigError(f"--tokenizer {name} needs --vocab_path or --spm_model_path.")
+
+
+def load_tokenizer(folder: str | Path) -> Tokenizer:
+    """The tokenizer that `Tokenizer.save` wrote into `folder`.
+
+    Raises:
+        DataError: no such folder, not ours, or its files were changed since.
+    """
+    folder = Path(folder)
+    path = folder / "tokenizer_config.json"
+    if not path.is_file():
+        raise DataError(
+            "holds no tokenizer_config.json, so no saved tokenizer can be read from it.", path=folder
+        )
+    try:
+        config = json.loads(path.read_text(encoding="utf-8"))
+        name = config.pop("uer_tokenizer")
+        fingerprint = config.pop("fingerprint")
+        files = {key: folder / config.pop(key) for key in list(config) if key.endswith("_path")}
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise DataError(
+            "was not written by this program; give the tokenizer's files by flags (--vocab_path …).",
+            path=path,
+        ) from error
+    tokenizer = build_tokenizer(name, **files, **config, special_tokens_map=folder)
+    if tokenizer.fingerprint() != fingerprint:
+        raise DataError(
+            "the tokenizer's files were changed after they were saved, so ids would differ; restore them, or "
+            f"remove the folder and give them by flags. Expected fingerprint {fingerprint[:12]}, got "
+            f"{tokenizer.fingerprint()[:12]}.",
+            path=folder,
+        )
+    return tokenizer
