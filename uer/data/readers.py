@@ -43,7 +43,7 @@ def encoding_error(
 
 
 def open_binary(path: str | Path) -> BinaryIO:
-    """The file opened for reading bytes; a missing file, a folder, a forbidden one are each a clear `DataError`."""
+    """The file opened for reading bytes; one that is missing, forbidden or a folder is a `DataError`."""
     try:
         return open(path, "rb")
     except FileNotFoundError:
@@ -153,6 +153,6 @@ def read_tsv(
         yield number, {name: fields[place] for name, place in places}
     if overlong:
         logger.warning(
-            f"{path}: {overlong} rows hold more fields than the header names (first at line {first_overlong});"
-            " what stands beyond the last column is ignored. Does a text contain a TAB?"
+            f"{path}: {overlong} rows hold more fields than the header names (first at line "
+            f"{first_overlong}); what stands beyond the last column is ignored. Does a text contain a TAB?"
         )
