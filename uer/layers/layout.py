@@ -111,7 +111,9 @@ class Layout:
     def _build(cls, rows: int, length: int, indices: Tensor, lengths: Tensor) -> Layout:
         ends = lengths.cumsum(0)
         max_length = int(lengths.max())
-        number = torch.arange(lengths.numel(), device=lengths.device).repeat_interleave(lengths)
+        number = torch.arange(lengths.numel(), device=lengths.device).repeat_interleave(
+            lengths, output_size=indices.numel()
+        )
         within = torch.arange(indices.numel(), device=indices.device) - (ends - lengths)[number]
         return cls(
             rows=rows,
@@ -162,6 +164,13 @@ class Layout:
     def last(self) -> Tensor:
         """[S] places of the last token of each sequence in the packed order."""
         return self.cu_seqlens[1:].long() - 1
+
+    @property
+    def reversed(self) -> Tensor:
+        """[N] places in the packed order that turn each sequence around; turning twice gives the old order."""
+        first = self.first.repeat_interleave(self.lengths, output_size=self.tokens)
+        last = self.last.repeat_interleave(self.lengths, output_size=self.tokens)
+        return first + last - torch.arange(self.tokens, device=first.device)
 
     def to(self, device: torch.device | str) -> Layout:
         """The same layout with its tensors on `device`."""

@@ -100,7 +100,7 @@ def _dual_embedding(config: ModelConfig, vocab_size: int) -> nn.Module:
     norms = None
     if config.dual_stream_norm:
         norms = tuple(_embedding_norm(stream, stream.emb_size) for stream in streams)
-    return pick_class("dual", EMBEDDINGS, "--embedding")(first, second, norms=norms, dropout=config.dropout)
+    return pick_class("dual", EMBEDDINGS, "--embedding")(first, second, norms=norms)
 
 
 def build_encoder(config: ModelConfig) -> nn.Module:

@@ -119,11 +119,9 @@ class Model(nn.Module):
         outputs = []
         for number in (0, 1):
             stream = {key[:-2]: x for key, x in inputs.items() if key.endswith(f"_{number}")}
-            embedding = self.embedding.stream(number)
-            side = self.source(stream, layout, limit=positions_limit(embedding))
-            encoder = getattr(self.encoder, f"encoder_{number}")
-            hidden = embedding(side.streams)
-            out = encoder(hidden, side.streams["seg"], layout=side.layout, all_layers=all_layers)
+            side = self.source(stream, layout, limit=positions_limit(self.embedding.dual.stream(number)))
+            hidden = self.embedding.dual(number, side.streams)
+            out = self.encoder(number, hidden, side.streams["seg"], layout=side.layout, all_layers=all_layers)
             outputs.append(out if side.layout is None else _unpacked(out, side.layout))
         return outputs[0], outputs[1]
 
