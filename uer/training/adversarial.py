@@ -1,7 +1,8 @@
 """Adversarial training: a second look at the same batches with embeddings moved where the loss rises most.
 
 An attack is called when the gradients of the plain passes lie in `.grad`. It moves the attacked parameters
-(all whose name holds "embedding", each along its own gradient), calls `backward` (forward and backward over the same batches; gradients add up) and puts the parameters back.
+(all whose name holds "embedding", each along its own gradient), calls `backward` (forward and backward over
+the same batches; gradients add up) and puts the parameters back.
 """
 
 from __future__ import annotations
