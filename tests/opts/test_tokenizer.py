@@ -1,0 +1,80 @@
+"""The tokenizer comes from the companion folder; flags may repeat it, not contradict it."""
+
+from types import SimpleNamespace
+
+import pytest
+
+from uer.config.tokenizer import TargetTokenizerOptions, TokenizerOptions
+from uer.errors import ConfigError
+from uer.opts.tokenizer import chosen_target_tokenizer, chosen_tokenizer
+from uer.tokenizers import build_tokenizer
+
+WORDS = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "a", "b", "A"]
+
+
+class Choice(dict):
+    """What `Chosen` offers, without a command line."""
+
+    def __init__(self, companion=None, **written):
+        super().__init__()
+        for group in (TokenizerOptions, TargetTokenizerOptions):
+            self[group] = group.pick(written)
+        self.written, self.companion = written, companion
+
+
+@pytest.fixture
+def vocab(tmp_path):
+    path = tmp_path / "vocab.txt"
+    path.write_text("\n".join(WORDS) + "\n")
+    return str(path)
+
+
+@pytest.fixture
+def companion(tmp_path, vocab):
+    build_tokenizer("char", vocab_path=vocab).save(tmp_path / "saved")
+    return SimpleNamespace(tokenizer=tmp_path / "saved", tgt_tokenizer=None)
+
+
+def test_flags_alone(vocab):
+    assert chosen_tokenizer(Choice(vocab_path=vocab, tokenizer="char")).encode("ab") == [5, 6]
+
+
+def test_nothing_named():
+    with pytest.raises(ConfigError, match="--vocab_path or --spm_model_path"):
+        chosen_tokenizer(Choice())
+
+
+def test_the_companion_is_enough_and_may_be_repeated(companion, vocab):
+    for typed in (
+        {},
+        {"vocab_path": vocab},
+        {"tokenizer": "char"},
+        {"vocab_path": vocab, "tokenizer": "char"},
+    ):
+        tokenizer = chosen_tokenizer(Choice(companion, **typed))
+        assert tokenizer.name == "char" and len(tokenizer) == len(WORDS)
+
+
+@pytest.mark.parametrize("typed", [{"tokenizer": "space"}, {"vocab_path": "other.txt"}])
+def test_a_contradiction_is_named(companion, vocab, typed, tmp_path):
+    (tmp_path / "other.txt").write_text("\n".join([*WORDS, "c"]) + "\n")
+    if "vocab_path" in typed:
+        typed = {"vocab_path": str(tmp_path / "other.txt")}
+    name, value = next(iter(typed.items()))
+    with pytest.raises(
+        ConfigError, match=f"--{name} {value} is another tokenizer than the saved model's own"
+    ):
+        chosen_tokenizer(Choice(companion, **typed))
+
+
+def test_the_target_side_is_the_source_unless_named(vocab, tmp_path):
+    source = build_tokenizer("char", vocab_path=vocab)
+    assert chosen_target_tokenizer(Choice(), source) is source
+    (tmp_path / "target.txt").write_text("\n".join([*WORDS, "c"]) + "\n")
+    typed = Choice(tgt_vocab_path=str(tmp_path / "target.txt"), tgt_tokenizer="char")
+    assert len(chosen_target_tokenizer(typed, source)) == len(WORDS) + 1
+    build_tokenizer("space", vocab_path=vocab).save(tmp_path / "tgt")
+    saved = SimpleNamespace(tokenizer=None, tgt_tokenizer=tmp_path / "tgt")
+    assert chosen_target_tokenizer(Choice(saved), source).name == "space"
+    with pytest.raises(ConfigError, match="--tgt_tokenizer char is another"):
+        chosen_target_tokenizer(Choice(saved, tgt_tokenizer="char"), source)

@@ -1,0 +1,63 @@
+"""The tokenizer of a run: the saved model's own, or the one that the flags describe."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from uer.config.tokenizer import TargetTokenizerOptions, TokenizerOptions
+from uer.errors import ConfigError
+
+if TYPE_CHECKING:
+    from uer.cli import Chosen
+    from uer.tokenizers.base import Tokenizer
+
+
+def chosen_tokenizer(chosen: Chosen) -> Tokenizer:
+    """The source tokenizer: that of the companion folder where there is one, else that of the flags.
+
+    Raises:
+        ConfigError: no tokenizer is named anywhere, or typed flags describe another one than the companion.
+        DataError: a file is missing or at fault.
+    """
+    folder = None if chosen.companion is None else chosen.companion.tokenizer
+    typed = {name: chosen.written[name] for name in TokenizerOptions.names() if name in chosen.written}
+    return _tokenizer(folder, typed, chosen[TokenizerOptions])
+
+
+def chosen_target_tokenizer(chosen: Chosen, source: Tokenizer) -> Tokenizer:
+    """As `chosen_tokenizer`, for the target side; where nothing names one it is `source`."""
+    folder = None if chosen.companion is None else chosen.companion.tgt_tokenizer
+    names = TargetTokenizerOptions.names()
+    typed = {name.removeprefix("tgt_"): chosen.written[name] for name in names if name in chosen.written}
+    options = chosen[TargetTokenizerOptions].source_form()
+    if folder is None and not (options.vocab_path or options.spm_model_path):
+        return source
+    return _tokenizer(folder, typed, options, "tgt_")
+
+
+def _tokenizer(
+    folder: Path | None, typed: dict[str, Any], options: TokenizerOptions, prefix: str = ""
+) -> Tokenizer:
+    from uer.tokenizers import build_tokenizer, load_tokenizer
+
+    if folder is None:
+        return _build(build_tokenizer, {name: getattr(options, name) for name in options.names()})
+    saved = load_tokenizer(folder)
+    if typed:
+        values = {"tokenizer": saved.name, **saved.settings(), "special_tokens_map": folder, **typed}
+        if not typed.keys() & {"vocab_path", "spm_model_path", "merges_path"}:
+            # Only how the text is cut was typed: with the saved files it must be the same tokenizer.
+            values = {**{name: folder / file for name, (file, _) in saved.files().items()}, **values}
+        if _build(build_tokenizer, values).fingerprint() != saved.fingerprint():
+            flags = ", ".join(f"--{prefix}{name} {value}" for name, value in typed.items())
+            raise ConfigError(
+                f"{flags} is another tokenizer than the saved model's own ({folder}); "
+                "leave the tokenizer flags out: the companion folder brings it."
+            )
+    return saved
+
+
+def _build(build: Any, values: dict[str, Any]) -> Tokenizer:
+    values = dict(values)
+    return build(values.pop("tokenizer"), **values)
