@@ -107,7 +107,7 @@ class TestFolders:
         assert {name: int(value[0]) for name, value in read_state(tmp_path).items()} == {"a": 1, "b": 2}
         assert read_state(index).keys() == {"a", "b"}
         (tmp_path / table["b"]).unlink()
-        with pytest.raises(CheckpointError, match="does not exist, but .* names it .2 shards"):
+        with pytest.raises(CheckpointError, match=r"does not exist, but .* names it .2 shards"):
             read_state(tmp_path)
 
     def test_a_shard_outside_the_folder_is_refused(self, tmp_path):
@@ -179,7 +179,7 @@ def test_truncated_files(tmp_path, name, kept):
 
 
 def test_missing_file_names_the_flag(tmp_path):
-    with pytest.raises(CheckpointError, match="does not exist; .* with --load_model_path"):
+    with pytest.raises(CheckpointError, match=r"does not exist; .* with --load_model_path"):
         read_state(tmp_path / "nothing.bin", "--load_model_path")
 
 

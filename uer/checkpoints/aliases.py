@@ -18,7 +18,8 @@ from torch import Tensor
 
 from uer.errors import CheckpointError
 
-BEFORE_2022, BEFORE_2023, UER_2024 = "UER-py 2021", "UER-py 2022", "UER-py 2024"
+BEFORE_2022, BEFORE_2023, UER_2024 = "UER-py 2021", "UER-py 2019-2023", "UER-py 2024"
+MIXED = "UER-py 2023"  # of converters, which lagged behind the model until October 2023
 WRAPPER = "module."  # of DataParallel and DDP, when somebody saved the wrapped model
 STREAMS = ("embedding_0.", "embedding_1.")
 
@@ -95,7 +96,7 @@ def canonical(state: Mapping[str, Tensor], wanted: Collection[str] = ()) -> Cano
         else:
             _put(result, new, state[name], name)
     _fit_streams(result, wanted)
-    result.vintage = _vintage(result.state, vintages)
+    result.vintage = _vintage([name.removeprefix(WRAPPER) for name in state], vintages)
     return result
 
 
@@ -116,6 +117,8 @@ def _rename_heads(
     """`target.output_layer` and `target.linear_N`, whose meaning depends on the target."""
     shapes = {new: tuple(state[name].shape) for name, new in names.items()}
     prompt = _is_prompt_head(shapes)
+    if prompt:
+        vintages.discard(BEFORE_2023)  # the layer norm of such a head has its old name to this day
     heads = {
         "target.output_layer.": (f"target.{_language_model(shapes, wanted)}.output_layer.", BEFORE_2023),
         "target.linear_": ("target.mlm.linear_", UER_2024) if prompt else ("target.cls.linear_", BEFORE_2023),
@@ -181,8 +184,12 @@ def _spread(result: Canonical, single: str, streams: tuple[str, ...]) -> None:
             _put(result, stream + name[len(single) :], tensor, origin)
 
 
-def _vintage(state: Mapping[str, Tensor], vintages: set[str]) -> str:
-    """The last vintage that wrote all of these names; converters mixed them with older and newer ones."""
-    if not any(name.startswith(("embedding.", "encoder.", "target.", "decoder.")) for name in state):
+def _vintage(names: Collection[str], vintages: set[str]) -> str:
+    """Whose names a file had: the last vintage that wrote the oldest of them."""
+    if not any(name.startswith(("embedding.", "encoder.", "target.", "decoder.")) for name in names):
         return "unknown"
-    return next((vintage for vintage in (BEFORE_2022, BEFORE_2023) if vintage in vintages), UER_2024)
+    if BEFORE_2022 in vintages:
+        return BEFORE_2022
+    if BEFORE_2023 in vintages:
+        return MIXED if any(".word.embedding." in name for name in names) else BEFORE_2023
+    return UER_2024

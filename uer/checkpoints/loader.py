@@ -16,11 +16,11 @@ from uer.checkpoints.io import read_state
 from uer.checkpoints.report import LoadReport, Shape, listed, summary
 from uer.config.model import ModelConfig
 from uer.errors import CheckpointError
+from uer.models.initialize import initialize
 from uer.utils.logging import logger
 
 # A model may ask for segments that the file does not know: a zero table leaves its numbers as they are.
 SEGMENT_TABLE = r"^embedding\.(?:.*\.)?seg\.embedding\.weight$"
-STD = 0.02
 
 # Tensors of a file that a model rightly has no place for, unless it has that part: (pattern, part, reason).
 SPARE = (
@@ -87,26 +87,34 @@ class _Difference:
 def adapt_config(config: ModelConfig, path: str | Path, flag: str = "--pretrained_model_path") -> ModelConfig:
     """The configuration with what only the file can decide, for a model that is to be built for it.
 
-    A sinusoidal table in the file selects the layout of 2021 (which never had a norm on the embedding); a
-    dual embedding has its second norm only if the file holds one. A file with a companion has said all this
-    already.
+    A sinusoidal table in the file selects the layout of 2021. A dual embedding has its second norm only if
+    the file holds one, and its streams are one module only if they agree there. A file with a companion has
+    said all this already.
     """
-    if not ({"sinusoidalpos", "dual"} & {*config.embedding, *(config.tgt_embedding or ())}):
+    if not {"sinusoidalpos", "dual"} & {*config.embedding, *(config.tgt_embedding or ())}:
         return config
     if read_companion(path) is not None:
         return config
     found = canonical(read_state(path, flag))
     changes: dict[str, object] = {}
-    if "sinusoidalpos" in config.embedding and found.tables:
+    if found.tables:
         changes["sinusoid"] = "2021"
-        if not any(name.startswith("embedding.layer_norm.") for name in found.state):
-            changes["remove_embedding_layernorm"] = True
     if "dual" in config.embedding:
         changes["dual_stream_norm"] = any(".stream_0_layer_norm." in name for name in found.state)
+        if config.tie_weights and _streams_differ(found.state):
+            changes["tie_weights"] = False
     changes = {name: value for name, value in changes.items() if getattr(config, name) != value}
     for name, value in changes.items():
-        logger.info(f"{path} decides {name}: {value}.")
+        logger.info("%s decides %s: %s.", path, name, value)
     return config.replace(**changes) if changes else config
+
+
+def _streams_differ(state: Mapping[str, Tensor]) -> bool:
+    """Whether a dual file holds two streams with different numbers."""
+    pairs = ((name, re.sub(r"(embedding|encoder)_0\.", r"\1_1.", name)) for name in state)
+    return any(
+        one != other and other in state and not _same(state[one], state[other]) for one, other in pairs
+    )
 
 
 def load_into(
@@ -231,56 +239,59 @@ def _fill(
                 parameter.copy_(state[name])
                 report.parameters += parameter.numel()
                 filled.add(id(parameter))
+        initialize(model, names=report.new)
         for name in report.new:
-            if id(targets[name]) not in filled:
-                _initialise(name, targets[name])
+            if re.match(SEGMENT_TABLE, name):
+                targets[name].zero_()
+    if report.untied and isinstance(getattr(model, "config", None), ModelConfig):
+        _record_ties(model)
 
 
 def _untie(model: nn.Module, group: tuple[str, ...], state: Mapping[str, Tensor], report: LoadReport) -> None:
-    """Where a file holds different tensors under tied names, the file wins: names stay tied only where they agree.
+    """Where a file holds different tensors under tied names, the file wins: names stay tied only where they
+    agree.
 
-    `Model.untied(names)`, where there is one, is told of it, so that the configuration saved later says so.
+    Raises:
+        CheckpointError: the names belong to one shared module (the streams of a tied dual model).
     """
     classes: list[list[str]] = []
     for name in group:
         if name in report.loaded:
-            for names in classes:
-                if _same(state[name], state[names[0]]):
-                    names.append(name)
-                    break
-            else:
+            like = next((names for names in classes if _same(state[name], state[names[0]])), None)
+            if like is None:
                 classes.append([name])
+            else:
+                like.append(name)
+    if len(classes) < 2:
+        return
+    owners = [model.get_submodule(names[0].rpartition(".")[0]) for names in classes]
+    if len(set(owners)) < len(owners):
+        raise CheckpointError(
+            f"{report.source} holds different tensors for {' and '.join(names[0] for names in classes)}, "
+            "which this model computes with one module; leave out --tie_weights."
+        )
     for names in classes[1:]:
-        own: nn.Parameter | None = None
+        own = nn.Parameter(model.get_parameter(names[0]).detach().clone())
         for name in names:
             owner, _, leaf = name.rpartition(".")
-            module = model.get_submodule(owner)
-            own = own if own is not None else nn.Parameter(getattr(module, leaf).detach().clone())
-            setattr(module, leaf, own)
-    if len(classes) > 1:
-        report.untied.append(tuple(names[0] for names in classes))
-        if hasattr(model, "untied"):
-            model.untied(tuple(name for names in classes[1:] for name in names))
+            setattr(model.get_submodule(owner), leaf, own)
+    report.untied.append(tuple(names[0] for names in classes))
+
+
+def _record_ties(model: nn.Module) -> None:
+    """The configuration that is saved later says what is tied now."""
+    held, config = model.state_dict(keep_vars=True), model.config
+    word, tgt_word = (held.get(f"{side}.word.embedding.weight") for side in ("embedding", "tgt_embedding"))
+    output = held.get("target.mlm.linear_2.weight", held.get("target.lm.output_layer.weight"))
+    source = tgt_word if tgt_word is not None and "target.mlm.linear_2.weight" not in held else word
+    model.config = config.replace(
+        tie_weights=config.tie_weights and output is source,
+        share_embedding=config.share_embedding and tgt_word is word,
+    )
 
 
 def _same(one: Tensor, other: Tensor) -> bool:
     return one.data_ptr() == other.data_ptr() or torch.equal(one, other)
-
-
-def _initialise(name: str, tensor: Tensor) -> None:
-    """Fresh numbers for a tensor that the file does not hold."""
-    leaf = name.rpartition(".")[2]
-    if (
-        re.search(SEGMENT_TABLE, name)
-        or "bias" in leaf
-        or leaf == "beta"
-        or re.search(r"\.(?:conv|gate)_b\d?(\.|$)", name)
-    ):
-        tensor.zero_()
-    elif leaf == "gamma" or "layer_norm" in name:
-        tensor.fill_(1.0)
-    else:
-        tensor.normal_(0.0, STD)
 
 
 def _say(model: nn.Module, path: Path, report: LoadReport, verbose: bool) -> None:
