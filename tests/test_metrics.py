@@ -1,0 +1,163 @@
+"""Scores equal UER's own on its golden rows, and scikit-learn's and scipy's on random ones."""
+
+import json
+
+import numpy as np
+import pytest
+import torch
+from safetensors.numpy import load_file
+from scipy import stats
+from sklearn import metrics as reference
+
+from uer import metrics
+from uer.errors import ConfigError
+
+
+def golden(shared, case):
+    folder = shared / "golden" / "uer-tasks"
+    return json.loads((folder / f"{case}.json").read_text()), load_file(folder / f"{case}.safetensors")
+
+
+def test_confusion_report_is_uers(shared):
+    facts, tensors = golden(shared, "metric_confusion")
+    confusion = metrics.Confusion(facts["labels_num"])
+    predicted = tensors["in.logits"].argmax(axis=1)
+    for rows in np.array_split(np.arange(50), 7):
+        confusion.update(predicted[rows], tensors["in.tgt"][rows])
+    assert confusion.report() == facts["lines"]
+    assert (confusion.matrix == tensors["out.confusion"]).all()
+    p, r, f1 = metrics.label_scores(confusion.matrix)
+    for ours, theirs in ((p, "p"), (r, "r"), (f1, "f1"), (confusion.accuracy, "acc")):
+        np.testing.assert_allclose(ours, tensors[f"out.{theirs}"].squeeze(), rtol=0, atol=1e-12)
+
+
+@pytest.mark.parametrize("size", [1, 2, 9, 24, 31])
+@pytest.mark.parametrize("high", [1, 10, 99999])
+def test_matrix_is_printed_as_torch_prints_it(size, high):
+    matrix = np.random.default_rng(size).integers(0, high, (size, size))
+    assert metrics.matrix_text(matrix) == str(torch.tensor(matrix))
+
+
+@pytest.mark.parametrize("seed", range(5))
+@pytest.mark.parametrize("labels", [2, 3, 7])
+def test_confusion_scores_equal_scikit_learn(seed, labels):
+    rng = np.random.default_rng(seed)
+    gold, predicted = rng.integers(0, labels, 40), rng.integers(0, labels, 40)
+    confusion = metrics.Confusion([f"name{i}" for i in range(labels)])
+    confusion.update(predicted, gold)
+    scores = confusion.scores()
+    every = list(range(labels))
+    assert (confusion.matrix == reference.confusion_matrix(predicted, gold, labels=every)).all()
+    expected = {
+        "acc": reference.accuracy_score(gold, predicted),
+        "macro_f1": reference.f1_score(gold, predicted, labels=every, average="macro", zero_division=0),
+        "micro_f1": reference.f1_score(gold, predicted, labels=every, average="micro"),
+        "mcc": reference.matthews_corrcoef(gold, predicted),
+    }
+    assert scores == pytest.approx(expected, abs=1e-8)
+    assert "Label name1:" in confusion.report()[4]
+
+
+def test_confusion_without_rows_scores_zero():
+    assert set(metrics.Confusion(3).scores().values()) == {0.0}
+    assert metrics.Confusion(3).report()[-1] == "Acc. (Correct/Total): 0.0000 (0/0) "
+
+
+@pytest.mark.parametrize("labels", [2, 4])
+def test_auc_equals_scikit_learn(labels):
+    rng = np.random.default_rng(labels)
+    gold = rng.integers(0, labels, 60)
+    probabilities = rng.dirichlet(np.ones(labels), 60).round(1).astype(np.float32)  # rounded: there are ties
+    auc = metrics.Auc(labels)
+    for rows in np.array_split(np.arange(60), 4):
+        auc.update(probabilities[rows], gold[rows])
+    each = [reference.roc_auc_score(gold == label, probabilities[:, label]) for label in range(labels)]
+    assert auc.scores()["auc"] == pytest.approx(each[1] if labels == 2 else np.mean(each), abs=1e-12)
+    assert auc.report()[0].startswith("AUC: 0.")
+
+
+def test_auc_of_one_class_is_not_a_number():
+    auc = metrics.Auc(2)
+    assert np.isnan(auc.value)
+    auc.update([[0.5, 0.5]], [1])
+    assert np.isnan(auc.value)
+
+
+def test_auc_leaves_out_a_label_that_never_occurs():
+    auc = metrics.Auc(3)
+    auc.update([[0.6, 0.3, 0.1], [0.2, 0.5, 0.3], [0.5, 0.4, 0.1]], [0, 1, 1])
+    assert auc.value == 1.0
+
+
+def test_correlations_equal_scipy():
+    rng = np.random.default_rng(0)
+    a, b = rng.integers(0, 9, 50).astype(float), rng.normal(size=50)
+    assert metrics.pearson(a, b) == pytest.approx(stats.pearsonr(a, b).statistic, abs=1e-12)
+    assert metrics.spearman(a, b) == pytest.approx(stats.spearmanr(a, b).statistic, abs=1e-12)
+    np.testing.assert_array_equal(metrics.average_ranks(a), stats.rankdata(a))
+
+
+@pytest.mark.parametrize("one, other", [([], []), ([1.0], [2.0]), ([1.0, 1.0], [1.0, 2.0])])
+def test_correlation_is_not_a_number_where_it_is_not_defined(one, other):
+    correlation = metrics.Correlation()
+    correlation.update(one, other)
+    assert np.isnan(list(correlation.scores().values())).all()
+    assert correlation.report()[-1] == "Spearman corr: nan"
+
+
+def test_spearman_is_uers(shared):
+    facts, tensors = golden(shared, "metric_spearman")
+    correlation = metrics.Correlation()
+    correlation.update(tensors["in.pred"][:9, 0], tensors["in.tgt"][:9])
+    correlation.update(tensors["in.pred"][9:, 0], tensors["in.tgt"][9:])
+    assert correlation.scores()["spearman"] == pytest.approx(
+        float(tensors["out.regression_spearman"][0]), abs=1e-9
+    )
+    assert correlation.report()[-1:] == facts["lines"]["regression"]
+    cosine = metrics.Correlation("Spearman's correlation: {:.4f}")
+    cosine.update(tensors["out.simcse_cosine"], tensors["in.tgt"])
+    assert cosine.report()[-1:] == facts["lines"]["simcse"]
+
+
+def test_set_match_equals_scikit_learn():
+    rng = np.random.default_rng(3)
+    gold, predicted = rng.random((30, 4)) < 0.4, rng.random((30, 4)) < 0.4
+    match = metrics.SetMatch(list("abcd"))
+    match.update(predicted[:11], gold[:11])
+    match.update(predicted[11:], gold[11:])
+    assert match.scores() == pytest.approx(
+        {
+            "acc": reference.accuracy_score(gold, predicted),
+            "micro_f1": reference.f1_score(gold, predicted, average="micro"),
+            "macro_f1": reference.f1_score(gold, predicted, average="macro", zero_division=0),
+        }
+    )
+    assert match.report()[-1].startswith("Acc. (Correct/Total): ")
+    assert metrics.SetMatch(["a"]).scores() == {"acc": 0.0, "micro_f1": 0.0, "macro_f1": 0.0}
+
+
+def test_ranking_against_scikit_learn_and_by_hand():
+    rng = np.random.default_rng(1)
+    groups = [(rng.permutation(n).astype(float), rng.random(n) < 0.5) for n in (3, 5, 8, 8)]
+    groups = [(scores, gold) for scores, gold in groups if gold.any()]
+    ranking = metrics.Ranking()
+    for scores, gold in groups:
+        ranking.update(scores, gold)
+    expected = [reference.average_precision_score(gold, scores) for scores, gold in groups]
+    assert ranking.scores()["map"] == pytest.approx(np.mean(expected))
+    ranking = metrics.Ranking()
+    ranking.update([0.1, 0.9, 0.5], [0, 0, 1])  # second
+    ranking.update([0.7, 0.7], [1, 0])  # tied with the best: first, once
+    ranking.update([0.2, 0.1], [0, 0])  # none: rank 3
+    assert ranking.scores()["mrr"] == pytest.approx((1 / 2 + 1 + 1 / 3) / 3)
+    assert ranking.report()[-1] == "Mean Reciprocal Rank: 0.6111"
+
+
+def test_select_names_the_score():
+    scores = {"acc": 0.5, "mcc": 0.25}
+    assert metrics.select(scores, None) == 0.5
+    assert metrics.select(scores, "mcc") == 0.25
+    with pytest.raises(
+        ConfigError, match=r"--best_metric 'mc' is unknown; choose from acc, mcc. Did you mean 'mcc'"
+    ):
+        metrics.select(scores, "mc")

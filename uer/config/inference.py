@@ -1,0 +1,53 @@
+"""How a downstream model is used: what it reads and what it writes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from uer.config.options import Options, option, positive
+from uer.config.training import PRECISIONS
+from uer.errors import ConfigError
+
+PIPE = "-"  # standard input or output in place of a file
+
+
+@dataclass(frozen=True)
+class InferenceOptions(Options):
+    """Prediction."""
+
+    load_model_path: str = option(help="model that fine-tuning saved", required=True, metavar="FILE")
+    test_path: str = option(help="rows to predict; -: standard input", required=True, metavar="FILE")
+    prediction_path: str | None = option(
+        None, "predictions; -: standard output, which is the default for --test_path -", metavar="FILE"
+    )
+    batch_size: int = positive(64, "rows of a batch")
+    seq_length: int = positive(128, "tokens of a row (default: as the model was trained, else 128)")
+    precision: str = option(
+        "fp32",
+        "arithmetic of the matrix products; auto: bf16 where a probe finds it faster",
+        choices=PRECISIONS,
+    )
+    keep_columns: tuple[str, ...] = option(
+        (), "columns of the input to copy behind the predictions", metavar="NAME"
+    )
+
+    def check(self) -> None:
+        """The predictions go somewhere."""
+        if self.prediction_path is None and self.test_path != PIPE and self.test_path is not None:
+            raise ConfigError("--prediction_path must be given; --prediction_path - is standard output.")
+
+    @property
+    def output(self) -> str:
+        """Where the predictions go: a path, or `PIPE`."""
+        return self.prediction_path or PIPE
+
+
+@dataclass(frozen=True)
+class ClassifierInferenceOptions(Options):
+    """Classification."""
+
+    output_logits: bool = option(False, "write the logits too")
+    output_prob: bool = option(False, "write the probabilities too")
+    single_text_sep: bool = option(
+        True, "true or false: a [SEP] behind a single text (default: as the model was trained, else true)"
+    )

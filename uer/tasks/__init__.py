@@ -1,0 +1,1 @@
+"""Downstream tasks: one file a task, from the columns of its file to the rows it writes."""

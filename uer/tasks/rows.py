@@ -1,0 +1,112 @@
+"""From texts to rows of ids: many at once, in flat arrays, and from there to padded batches.
+
+Shapes: n rows, N ids of all rows together, B rows of a batch, L length of its longest row.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from uer.utils.logging import logger
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+Ragged = tuple["NDArray", "NDArray"]
+"""values [N] and offsets [n + 1]: row i has `values[offsets[i]:offsets[i + 1]]`"""
+
+
+@dataclass
+class Examples:
+    """Encoded rows.
+
+    Attributes:
+        ids: int32 [N]. seg: int8 [N], 1 first text, 2 second. offsets: int64 [n + 1].
+        labels: name → one entry a row, [n, …]; empty when the rows are to be predicted.
+        cut: how many rows were longer than they may be.
+    """
+
+    ids: NDArray
+    seg: NDArray
+    offsets: NDArray
+    labels: dict[str, NDArray] = field(default_factory=dict)
+    cut: int = 0
+
+    def __len__(self) -> int:
+        return len(self.offsets) - 1
+
+    @property
+    def lengths(self) -> NDArray:
+        """int64 [n], ids of each row."""
+        return np.diff(self.offsets)
+
+    def padded(self, rows: NDArray, pad_id: int) -> dict[str, NDArray]:
+        """The inputs `src` and `seg`, int64 [B, L], of some rows; L is the longest of them."""
+        lengths = self.lengths[rows]
+        width = int(lengths.max(initial=1))
+        real = np.arange(width) < lengths[:, None]
+        places = places_of(self.offsets[:-1][rows], lengths)
+        src = np.full(real.shape, pad_id, np.int64)
+        seg = np.zeros(real.shape, np.int64)
+        src[real], seg[real] = self.ids[places], self.seg[places]
+        return {"src": src, "seg": seg}
+
+
+def places_of(starts: NDArray, lengths: NDArray) -> NDArray:
+    """The numbers start … start + length - 1 of each row, one row after another."""
+    ends = lengths.cumsum()
+    total = int(ends[-1]) if len(ends) else 0
+    return np.arange(total) + np.repeat(starts - (ends - lengths), lengths)
+
+
+def join(pieces: Sequence[tuple[int | Ragged, int]], limit: int) -> Examples:
+    """Lay pieces one behind the other in every row and cut each row at `limit` ids.
+
+    Args:
+        pieces: (content, segment) in order; a content is one id, the same in all rows, or a text a row.
+            At least one is a text.
+    """
+    n = next(len(content[1]) - 1 for content, _ in pieces if not isinstance(content, int))
+    full = [np.ones(n, np.int64) if isinstance(c, int) else np.diff(c[1]) for c, _ in pieces]
+    starts = np.cumsum([np.zeros(n, np.int64), *full], axis=0)
+    kept = [np.clip(limit - start, 0, length) for start, length in zip(starts, full)]
+    offsets = np.concatenate([[0], np.sum(kept, axis=0).cumsum()]).astype(np.int64)
+    ids, seg = np.empty(offsets[-1], np.int32), np.empty(offsets[-1], np.int8)
+    for (content, segment), start, length in zip(pieces, starts, kept):
+        places = places_of(offsets[:-1] + start, length)
+        ids[places] = content if isinstance(content, int) else content[0][places_of(content[1][:-1], length)]
+        seg[places] = segment
+    return Examples(ids, seg, offsets, cut=int((starts[-1] > limit).sum()))
+
+
+def encode_texts(
+    tokenizer, rows: Sequence[Mapping[str, str]], *, seq_length: int, single_text_sep: bool = True
+) -> Examples:
+    """`[CLS] a [SEP]` or, where the rows have a `text_b`, `[CLS] a [SEP] b [SEP]`, cut on the right.
+
+    Args:
+        tokenizer: see `uer.tokenizers.base.Tokenizer`.
+        rows: with `text_a`, and all or none with `text_b`.
+        single_text_sep: False leaves out the `[SEP]` of a single text, as UER-py 2021 did in classification.
+    """
+    first = tokenizer.encode_batch([row["text_a"] for row in rows])
+    pieces: list[tuple[int | Ragged, int]] = [(tokenizer.cls_id, 1), (first, 1)]
+    if rows and "text_b" in rows[0]:
+        second = tokenizer.encode_batch([row["text_b"] for row in rows])
+        pieces += [(tokenizer.sep_id, 1), (second, 2), (tokenizer.sep_id, 2)]
+    elif single_text_sep:
+        pieces.append((tokenizer.sep_id, 1))
+    return join(pieces, seq_length)
+
+
+def say_cut(examples: Examples, path: str, seq_length: int) -> None:
+    """One line about rows that were too long, if there were any."""
+    if examples.cut:
+        logger.warning(
+            f"{path}: {examples.cut} of {len(examples)} rows are longer than --seq_length {seq_length} "
+            "tokens; they were cut on the right."
+        )
