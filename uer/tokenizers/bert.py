@@ -13,7 +13,7 @@ other control characters.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from functools import cached_property
 from typing import Any
 
@@ -23,12 +23,11 @@ from uer.tokenizers import bert_chars
 from uer.tokenizers.base import Tokenizer
 from uer.tokenizers.bert_chars import ALONE, DROP, EXPAND, LETTER, MOVES
 from uer.tokenizers.special import SpecialTokens
-from uer.tokenizers.text import join_wordpieces, sound
+from uer.tokenizers.text import join, join_wordpieces, sound
 from uer.tokenizers.vocab import Vocab
 from uer.tokenizers.wordpiece import WordPieces
+from uer.tokenizers.words import encode_blocks, spread
 
-# Code points handled at once: few enough that the arrays stay in the processor's cache.
-BLOCK = 1 << 16
 BLANK = 0x20
 
 
@@ -62,14 +61,7 @@ class BertTokenizer(Tokenizer):
 
     def encode_batch(self, texts: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
         """See `Tokenizer.encode_batch`."""
-        parts, ends, total = [np.empty(0, np.int32)], [np.zeros(1, np.int64)], 0
-        for block in _blocks(texts):
-            ids, block_ends = self._encode_block(block)
-            parts.append(ids)
-            ends.append(block_ends + total)
-            total += len(ids)
-            self._words.shrink()
-        return np.concatenate(parts), np.concatenate(ends)
+        return encode_blocks(texts, self._encode_block, self._words)
 
     def join_tokens(self, tokens: Sequence[str]) -> str:
         """Words put together from their pieces, blanks only where a reader expects them."""
@@ -85,7 +77,7 @@ class BertTokenizer(Tokenizer):
 
     def _encode_block(self, texts: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
         """Ids of a few texts, and the end of each text in them."""
-        codes, ends = _code_points(texts)
+        _, codes, ends = join(texts)
         kinds = self._table.take(codes)
         if kinds.min() < LETTER:
             codes, kinds, ends = self._rewrite(texts, codes, kinds, ends)
@@ -106,7 +98,7 @@ class BertTokenizer(Tokenizer):
         text = self._letters.take(codes[wanted]).tobytes().decode("utf-32-le")
         words = text.split(" ")
         words.pop()
-        return np.fromiter(map(self._words.__getitem__, words), np.int32, len(words))
+        return self._words.handles(words)
 
     def _rewrite(
         self, texts: Sequence[str], codes: np.ndarray, kinds: np.ndarray, ends: np.ndarray
@@ -116,45 +108,26 @@ class BertTokenizer(Tokenizer):
             begins = np.concatenate(([0], ends[:-1]))
             moved = np.minimum.reduceat(kinds, begins) == MOVES
             texts = [self._normalizer.normalize_str(sound(t)) if m else t for t, m in zip(texts, moved)]
-            codes, ends = _code_points(texts)
+            # From here on they are in their final order, and letters that stand for themselves.
+            _, codes, ends = join(texts)
             kinds = self._table.take(codes)
-            # In their final order now, they are letters that stand for themselves.
-            kinds[kinds == MOVES] = LETTER
-        lengths = (kinds != DROP).astype(np.int64)
-        expand = np.flatnonzero(kinds == EXPAND)
-        chars = self._chars
-        entries = np.searchsorted(chars.expand_codes, codes.take(expand))
-        lengths[expand] = np.diff(chars.expand_starts).take(entries)
-        stops = np.cumsum(lengths)
-        codes, kinds = np.repeat(codes, lengths), np.repeat(kinds, lengths)
-        counts = lengths.take(expand)
-        within = np.arange(int(counts.sum())) - np.repeat(np.cumsum(counts) - counts, counts)
-        places = np.repeat(stops.take(expand) - counts, counts) + within
-        codes[places] = chars.expand_pool.take(np.repeat(chars.expand_starts.take(entries), counts) + within)
-        kinds[places] = LETTER
-        return codes, kinds, stops.take(ends - 1)
+        kept = kinds != DROP
+        before = np.concatenate((np.zeros(1, np.int64), np.cumsum(kept)))
+        codes, ends = codes[kept], before.take(ends)
+        expand = np.flatnonzero(kinds[kept] == EXPAND)
+        if expand.size:
+            chars = self._chars
+            entries = np.searchsorted(chars.expand_codes, codes.take(expand))
+            first = chars.expand_starts.take(entries)
+            counts = chars.expand_starts.take(entries + 1) - first
+            codes, stops = spread(codes, expand, counts, chars.expand_pool, first)
+            ends = stops.take(ends - 1)
+        kinds = self._table.take(codes)
+        kinds[kinds == MOVES] = LETTER
+        return codes, kinds, ends
 
     @cached_property
     def _normalizer(self) -> Any:
         from tokenizers.normalizers import BertNormalizer
 
         return BertNormalizer(lowercase=self.do_lower_case)
-
-
-def _blocks(texts: Sequence[str]) -> Iterator[Sequence[str]]:
-    """Runs of texts of about `BLOCK` characters; a longer text is alone in its run."""
-    start = size = 0
-    for stop, text in enumerate(texts):
-        size += len(text) + 1
-        if size > BLOCK and stop > start:
-            yield texts[start:stop]
-            start, size = stop, len(text) + 1
-    if start < len(texts):
-        yield texts[start:]
-
-
-def _code_points(texts: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
-    """The code points of texts, a line feed behind each, as uint32, and the end of each text."""
-    joined = "\n".join(texts) + "\n"
-    ends = np.cumsum(np.fromiter(map(len, texts), np.int64, len(texts)) + 1)
-    return np.array(joined).reshape(1).view(np.uint32), ends

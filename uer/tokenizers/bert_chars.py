@@ -1,6 +1,6 @@
 """What BERT's normaliser and pre-tokeniser do to each code point, as arrays indexed by the code point.
 
-The arrays are unpacked from `bert_table.py`, which `make_bert_table.py` wrote from the behaviour of
+The arrays are unpacked from `char_tables.py`, which `make_char_tables.py` wrote from the behaviour of
 `tokenizers`; no Unicode data of the running Python is used, so ids do not depend on its version.
 """
 
@@ -44,7 +44,7 @@ class CharTable:
 
 
 def unpack(text: str) -> list[np.ndarray]:
-    """The arrays that `make_bert_table.pack` packed, as int64."""
+    """The arrays that `make_char_tables.pack` packed, as int64."""
     raw, arrays, at = zlib.decompress(base64.b85decode(text)), [], 0
     while at < len(raw):
         length = int.from_bytes(raw[at : at + 4], "little")
@@ -57,10 +57,10 @@ def unpack(text: str) -> list[np.ndarray]:
 @cache
 def load(lowercase: bool) -> CharTable:
     """The table for lower-casing (which also strips accents) or for keeping the case."""
-    from uer.tokenizers import bert_table
+    from uer.tokenizers import char_tables
 
     starts, classes, shifts, codes, lengths, pool = unpack(
-        bert_table.LOWER if lowercase else bert_table.CASED
+        char_tables.LOWER if lowercase else char_tables.CASED
     )
     sizes = np.diff(starts, append=UNICODE_SIZE)
     letters = np.arange(UNICODE_SIZE) + np.repeat(shifts, sizes)

@@ -1,22 +1,53 @@
-"""GPT-2's byte-level BPE over a vocabulary file and a merges file (Radford et al. 2019)."""
+"""GPT-2's byte-level BPE over a vocabulary file and a merges file (Radford et al. 2019).
+
+Words are found by array operations and looked up in a dictionary that remembers single words; the merges of a
+word that is not there yet are done by `tokenizers`.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from uer.errors import DataError
 from uer.tokenizers.base import Tokenizer
-from uer.tokenizers.sentence_piece import flatten
+from uer.tokenizers.gpt2_words import word_bounds
 from uer.tokenizers.special import SpecialTokens
-from uer.tokenizers.text import sound
+from uer.tokenizers.text import join, sound
 from uer.tokenizers.vocab import Vocab, read_text
+from uer.tokenizers.words import WordMemory, encode_blocks
+
+
+def byte_letters() -> dict[int, str]:
+    """GPT-2's letter for each byte: itself where it is a visible Latin-1 character, or one from U+0100 on."""
+    visible = {*range(0x21, 0x7F), *range(0xA1, 0xAD), *range(0xAE, 0x100)}
+    hidden = [byte for byte in range(256) if byte not in visible]
+    return {byte: chr(byte) for byte in visible} | {byte: chr(0x100 + n) for n, byte in enumerate(hidden)}
+
+
+class BytePieces(WordMemory):
+    """Words to BPE ids.
+
+    Args:
+        model: the library's `models.BPE`.
+        vocab_size: number of entries of the vocabulary.
+    """
+
+    def __init__(self, model: Any, vocab_size: int) -> None:
+        super().__init__(vocab_size)
+        self._model, self._letters = model, byte_letters()
+
+    def cut(self, word: str) -> list[int]:
+        """The ids of a word's pieces."""
+        spelt = word.encode("utf-8").decode("latin-1").translate(self._letters)
+        return [piece.id for piece in self._model.tokenize(spelt)]
 
 
 class BpeTokenizer(Tokenizer):
-    """Byte-level BPE, with the merges done by `tokenizers`.
+    """Byte-level BPE. Case and white space are kept; lone surrogates count as U+FFFD.
 
     Args:
         vocab: the vocabulary, in GPT-2's byte letters (`Ġthe`).
@@ -32,20 +63,24 @@ class BpeTokenizer(Tokenizer):
     def __init__(
         self, vocab: Vocab, *, merges_path: str | Path, special: SpecialTokens | None = None
     ) -> None:
-        from tokenizers import Tokenizer as Library
-        from tokenizers import decoders, models, pre_tokenizers
+        from tokenizers import decoders, models
 
         super().__init__(vocab, special)
         self.merges = read_merges(merges_path, vocab)
         model = models.BPE(vocab=vocab.index, merges=self.merges, unk_token=self.special.unk)
-        self._library = Library(model)
-        self._library.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+        self._words = BytePieces(model, len(vocab))
         self._decoder = decoders.ByteLevel()
 
     def encode_batch(self, texts: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
-        """See `Tokenizer.encode_batch`; lone surrogates count as U+FFFD."""
-        encodings = self._library.encode_batch_fast([sound(text) for text in texts], add_special_tokens=False)
-        return flatten([encoding.ids for encoding in encodings])
+        """See `Tokenizer.encode_batch`."""
+        return encode_blocks(texts, self._encode_block, self._words)
+
+    def _encode_block(self, texts: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
+        """Ids of a few texts, and the end of each text in them."""
+        joined, codes, ends = join([sound(text) for text in texts])
+        starts, stops = word_bounds(codes, ends)
+        words = [joined[start:stop] for start, stop in zip(starts.tolist(), stops.tolist())]
+        return self._words.expand(self._words.handles(words), np.searchsorted(starts, ends))
 
     def join_tokens(self, tokens: Sequence[str]) -> str:
         """The text whose bytes the tokens spell; special tokens stay as they are written."""

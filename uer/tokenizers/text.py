@@ -1,8 +1,10 @@
-"""Readable text from word pieces."""
+"""Texts as arrays of code points, and readable text from word pieces."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+
+import numpy as np
 
 # No blank stands before these, nor after those.
 _CLOSING = set(",.!?;:%)]}'’”、。，！？；：）】》」』…/-_@~*")
@@ -48,3 +50,14 @@ def sound(text: str) -> str:
     except UnicodeEncodeError:
         return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
     return text
+
+
+def join(texts: Sequence[str]) -> tuple[str, np.ndarray, np.ndarray]:
+    """Texts as one, a line feed behind each.
+
+    Returns:
+        the joined text, its code points (uint32), and the end of each text, line feed included (int64).
+    """
+    joined = "\n".join(texts) + "\n"
+    ends = np.cumsum(np.fromiter(map(len, texts), np.int64, len(texts)) + 1)
+    return joined, np.array(joined).reshape(1).view(np.uint32), ends

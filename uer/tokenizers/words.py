@@ -1,0 +1,126 @@
+"""Words cut once and remembered, so that each costs a dictionary look-up however often it comes; the loop over
+blocks of texts around it."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from array import array
+from collections.abc import Callable, Iterator, Sequence
+
+import numpy as np
+
+# Code points handled at once: few enough that the arrays stay in the processor's cache.
+BLOCK = 1 << 16
+# Words beyond this are not remembered, and the memory is emptied when it holds too many: tens of MB at most.
+LONGEST_REMEMBERED = 64
+MOST_WORDS = 1 << 18
+MOST_PIECES = 1 << 20
+
+
+class WordMemory(dict):
+    """Word → handle: below the vocabulary size V the id of a word of one piece; `V + k` is the k-th word of
+    several pieces, whose ids `expand` puts in the handle's place.
+
+    Looking up a word that is not there cuts it into pieces. Handles are valid until `shrink` is called.
+
+    Args:
+        vocab_size: number of entries V, so that handles and ids cannot meet.
+    """
+
+    def __init__(self, vocab_size: int) -> None:
+        super().__init__()
+        self._size = vocab_size
+        self._starts, self._pool = array("q", [0]), array("i")
+
+    @abstractmethod
+    def cut(self, word: str) -> list[int]:
+        """The ids of a word's pieces, at least one."""
+
+    def __missing__(self, word: str) -> int:
+        pieces = self.cut(word)
+        if len(pieces) == 1:
+            handle = pieces[0]
+        else:
+            handle = self._size + len(self._starts) - 1
+            self._pool.extend(pieces)
+            self._starts.append(len(self._pool))
+        if len(word) <= LONGEST_REMEMBERED:
+            self[word] = handle
+        return handle
+
+    def handles(self, words: list[str]) -> np.ndarray:
+        """The handle of each word, int32."""
+        return np.fromiter(map(self.__getitem__, words), np.int32, len(words))
+
+    def shrink(self) -> None:
+        """Forget everything when too much is remembered; to be called when no handle is in use."""
+        if len(self) > MOST_WORDS or len(self._pool) > MOST_PIECES:
+            self.clear()
+            self._starts, self._pool = array("q", [0]), array("i")
+
+    def expand(self, handles: np.ndarray, ends: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Put the ids of words of several pieces in the place of their handles.
+
+        Args:
+            handles: int32 [N], ids and handles.
+            ends: int64 [n], for each text the end of its part of `handles`.
+
+        Returns:
+            ids int32 [M] and the ends of the texts in it.
+        """
+        several = np.flatnonzero(handles >= self._size)
+        if several.size == 0:
+            return handles, ends
+        words = handles.take(several) - self._size
+        starts = np.frombuffer(self._starts, np.int64)
+        first = starts.take(words)
+        counts = starts.take(words + 1) - first
+        ids, stops = spread(handles, several, counts, np.frombuffer(self._pool, np.int32), first)
+        return ids, np.concatenate((np.zeros(1, np.int64), stops)).take(ends)
+
+
+def spread(
+    values: np.ndarray, places: np.ndarray, counts: np.ndarray, pool: np.ndarray, first: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Replace `values[places[i]]` by `pool[first[i] : first[i] + counts[i]]`; other values stay.
+
+    Returns:
+        the new values, and for each old value where it (or what replaced it) ends in them.
+    """
+    lengths = np.ones(len(values), np.int64)
+    lengths[places] = counts
+    stops = np.cumsum(lengths)
+    out = np.repeat(values, lengths)
+    within = np.arange(int(counts.sum())) - np.repeat(np.cumsum(counts) - counts, counts)
+    out[np.repeat(stops.take(places) - counts, counts) + within] = pool.take(
+        np.repeat(first, counts) + within
+    )
+    return out, stops
+
+
+def encode_blocks(
+    texts: Sequence[str],
+    encode_block: Callable[[Sequence[str]], tuple[np.ndarray, np.ndarray]],
+    memory: WordMemory,
+) -> tuple[np.ndarray, np.ndarray]:
+    """`Tokenizer.encode_batch` by a function that gives the ids of a few texts and the end of each."""
+    parts, ends, total = [np.empty(0, np.int32)], [np.zeros(1, np.int64)], 0
+    for block in blocks(texts):
+        ids, block_ends = encode_block(block)
+        parts.append(ids)
+        ends.append(block_ends + total)
+        total += len(ids)
+        memory.shrink()
+    return np.concatenate(parts), np.concatenate(ends)
+
+
+def blocks(texts: Sequence[str]) -> Iterator[Sequence[str]]:
+    """Runs of texts of about `BLOCK` characters; a longer text is alone in its run."""
+    start = size = 0
+    for stop, text in enumerate(texts):
+        size += len(text) + 1
+        if size > BLOCK and stop > start:
+            yield texts[start:stop]
+            start, size = stop, len(text) + 1
+    if start < len(texts):
+        yield texts[start:]
