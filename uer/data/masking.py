@@ -1,0 +1,169 @@
+"""Which tokens a masked language model has to predict, and what it sees in their place; a batch at once."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from uer.config.preprocess import MaskingOptions
+from uer.data.batch import IGNORE
+
+
+class Masker:
+    """Hides tokens of padded rows (Devlin et al. 2019; spans: Joshi et al. 2020; whole words: Cui et al.
+    2021).
+
+    Of a row with n real tokens, special ones counted, max(1, round(rate·n)) are to be predicted; special
+    tokens never are. Eight of ten become the mask token, one a random ordinary token, one stays. The unit
+    of choice is a token, a word, or a span; a unit that would exceed what is left of the budget is passed
+    over, and the lot of ten is drawn once a unit (random tokens are drawn one by one).
+
+    Args:
+        options: rate and unit.
+        mask_id: what hides a token.
+        special_ids: ids that are never hidden and never put in a token's place.
+        vocab_size: number of ids.
+    """
+
+    def __init__(
+        self, options: MaskingOptions, *, mask_id: int, special_ids: tuple[int, ...], vocab_size: int
+    ) -> None:
+        self.options, self.mask_id, self.vocab_size = options, mask_id, vocab_size
+        self._special = np.array(sorted(set(special_ids)), np.int64)
+        lengths = np.arange(1, options.span_max_length + 1)
+        weights = options.span_geo_prob * (1 - options.span_geo_prob) ** (lengths - 1)
+        self._span_cdf = np.cumsum(weights / weights.sum())[:-1]
+
+    def __call__(
+        self,
+        src: np.ndarray,
+        lengths: np.ndarray,
+        rng: np.random.Generator,
+        word_begins: np.ndarray | None = None,
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Hide tokens.
+
+        Args:
+            src: int64 [B, L], padded on the right.
+            lengths: [B], real tokens of each row.
+            word_begins: bool [B, L], true where a token begins a word; needed for whole words.
+
+        Returns:
+            The rows as the model sees them, and the labels [B, L].
+        """
+        chosen, lot = self.choose(src, lengths, rng, word_begins)
+        labels = np.where(chosen, src, IGNORE)
+        rows, columns = np.nonzero(chosen)
+        hidden = src[rows, columns]
+        hidden[lot < 0.8] = self.mask_id
+        random = (lot >= 0.8) & (lot < 0.9)
+        hidden[random] = self.random_ids(int(random.sum()), rng)
+        masked = src.copy()
+        masked[rows, columns] = hidden
+        return masked, labels
+
+    def choose(
+        self,
+        src: np.ndarray,
+        lengths: np.ndarray,
+        rng: np.random.Generator,
+        word_begins: np.ndarray | None = None,
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """The tokens to predict, bool [B, L], and for each of them its unit's lot in [0, 1)."""
+        real = np.arange(src.shape[1]) < lengths[:, None]
+        free = real & ~np.isin(src, self._special)
+        budget = np.maximum(1, np.rint(self.options.mask_rate * lengths)).astype(np.int64)
+        if self.options.span_masking:
+            return choose_units(free, self._span_begins(free, rng), budget, rng)
+        if self.options.whole_word_masking:
+            assert word_begins is not None, "whole words need word borders"
+            return choose_units(free, word_begins, budget, rng)
+        chosen = choose_tokens(free, budget, rng)
+        return chosen, rng.random(int(chosen.sum()))
+
+    def random_ids(self, count: int, rng: np.random.Generator) -> np.ndarray:
+        """Ids drawn evenly from all that are not special."""
+        ids = rng.integers(0, self.vocab_size - len(self._special), count)
+        for special in self._special:  # ascending: step over each gap
+            ids += ids >= special
+        return ids
+
+    def _span_begins(self, free: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+        """True where a span begins: runs of free tokens are cut from the left into spans of random length."""
+        begins = run_begins(free)
+        rows, columns = np.nonzero(begins)
+        if len(rows) == 0:
+            return begins
+        run = np.cumsum(begins)[free.ravel()] - 1
+        sizes = np.bincount(run, minlength=len(rows))
+        steps = 1 + np.searchsorted(self._span_cdf, rng.random((len(rows), int(sizes.max()))), side="right")
+        ends = np.cumsum(steps, axis=1)
+        inside, order = np.nonzero(ends < sizes[:, None])
+        begins[rows[inside], columns[inside] + ends[inside, order]] = True
+        return begins
+
+
+def run_begins(free: np.ndarray) -> np.ndarray:
+    """True at the first token of each run of free tokens in a row; bool [B, L] → bool [B, L]."""
+    begins = free.copy()
+    begins[:, 1:] &= ~free[:, :-1]
+    return begins
+
+
+def choose_tokens(free: np.ndarray, budget: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """`budget[i]` of the free tokens of row i, or all when there are fewer; bool [B, L].
+
+    Every token draws a number, and the smallest numbers of a row are chosen. The column stands in the low
+    bits, so that no two numbers of a row are equal.
+    """
+    rows, width = free.shape
+    if width == 0:
+        return free.copy()
+    kind = np.uint32 if width <= 4096 else np.uint64
+    highest = np.iinfo(kind).max
+    bits = kind((1 << max(1, (width - 1).bit_length())) - 1)
+    keys = rng.integers(0, highest, (rows, width), kind, endpoint=True)
+    keys = np.where(free, (keys & ~bits) | np.arange(width, dtype=kind), highest)
+    last = np.minimum(np.minimum(budget, free.sum(axis=1)), width) - 1
+    limits = np.take_along_axis(np.sort(keys, axis=1), np.maximum(last, 0)[:, None], axis=1)
+    return free & (keys <= limits) & (last >= 0)[:, None]
+
+
+def choose_units(
+    free: np.ndarray, begins: np.ndarray, budget: np.ndarray, rng: np.random.Generator
+) -> tuple[np.ndarray, np.ndarray]:
+    """Whole units in random order until a row's budget is spent; units larger than what is left are passed
+    over.
+
+    Args:
+        free: bool [B, L], tokens that may be chosen.
+        begins: bool [B, L]; a unit reaches from a free token that begins one (or a run) to the next such
+            token.
+        budget: [B].
+
+    Returns:
+        bool [B, L] and the lot in [0, 1) of each chosen token's unit.
+    """
+    begins = (begins | run_begins(free)) & free
+    unit = np.cumsum(begins).reshape(free.shape) - 1
+    count = int(begins.sum())
+    sizes = np.bincount(unit[free], minlength=count)
+    row = np.nonzero(begins)[0]
+    order = np.lexsort((rng.random(count), row))
+    per_row = np.bincount(row, minlength=len(free))
+    place = np.arange(count) - np.repeat(np.cumsum(per_row) - per_row, per_row)
+    table = np.zeros((len(free), int(per_row.max(initial=0))), np.int64)
+    table[row, place] = sizes[order]
+    taken = np.zeros(table.shape, bool)
+    left = budget.astype(np.int64)
+    for column in range(table.shape[1]):
+        if not left.any():
+            break
+        size = table[:, column]
+        fits = (size > 0) & (size <= left)
+        taken[:, column] = fits
+        left -= size * fits
+    chosen_units = np.zeros(count, bool)
+    chosen_units[order] = taken[row, place]
+    chosen = free.copy()
+    chosen[free] = chosen_units[unit[free]]
+    return chosen, rng.random(count)[unit[chosen]]
