@@ -50,6 +50,16 @@ class Companion:
     tokenizer: Path | None = None
     tgt_tokenizer: Path | None = None
 
+    def settings(self) -> dict[str, Any]:
+        """The keyword arguments of `write_state` that give a file this companion again."""
+        return {
+            "config": self.config,
+            "labels": self.labels,
+            "extra": self.extra,
+            "tokenizer": self.tokenizer,
+            "tgt_tokenizer": self.tgt_tokenizer,
+        }
+
 
 def companion_folder(path: str | Path) -> Path:
     """Where the companion of the weights at `path` lies."""

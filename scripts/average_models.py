@@ -1,0 +1,38 @@
+"""Average several checkpoints of one model."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from uer.cli import Command, run
+from uer.config.checkpoints import AverageOptions
+from uer.utils.logging import logger
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Write the mean of the files that --model_list_path names."""
+    chosen = Command("scripts/average_models.py", "Average checkpoints of one model.", AverageOptions).parse(
+        argv
+    )
+    chosen.start_log()
+    options = chosen[AverageOptions]
+
+    from uer.checkpoints import write_state
+    from uer.checkpoints.average import average
+
+    state, companion = average(options.model_list_path)
+    write_state(options.output_model_path, state, **(companion.settings() if companion else {}))
+    logger.info(
+        "Averaged %d files of %d tensors into %s.",
+        len(options.model_list_path),
+        len(state),
+        options.output_model_path,
+    )
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(run(main))

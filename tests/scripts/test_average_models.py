@@ -1,0 +1,115 @@
+"""Averages of checkpoints: the mean, its companion, and what cannot be averaged."""
+
+from __future__ import annotations
+
+import importlib.util
+
+import pytest
+import torch
+
+from uer.checkpoints import read_companion, read_state, write_state
+from uer.config.model import ModelConfig
+from uer.errors import CheckpointError, ConfigError
+from uer.models.build import build_model
+from uer.tokenizers import build_tokenizer
+from uer.utils.files import repository_root
+
+CONFIG = ModelConfig(
+    emb_size=8, hidden_size=8, heads_num=2, layers_num=1, feedforward_size=8, tie_weights=True
+)
+
+
+@pytest.fixture
+def main():
+    path = repository_root() / "scripts" / "average_models.py"
+    spec = importlib.util.spec_from_file_location("average_script", path)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module.main
+
+
+def paths(*names):
+    return ["--model_list_path", *map(str, names), "--output_model_path", "mean.bin"]
+
+
+def test_the_mean_of_models(main, tmp_path):
+    models = []
+    for number in range(3):
+        torch.manual_seed(number)
+        models.append(build_model(CONFIG, 9))
+        write_state(
+            tmp_path / f"m{number}.bin", models[-1].state_dict(), config=CONFIG, extra={"seq_length": 8}
+        )
+    assert main(paths(*(tmp_path / f"m{number}.bin" for number in range(3)))) == 0
+    states = [model.state_dict() for model in models]
+    mean = read_state("mean.bin")
+    assert mean.keys() == states[0].keys()
+    for name, tensor in mean.items():
+        expected = torch.stack([state[name] for state in states]).double().mean(0).float()
+        assert torch.equal(tensor, expected)
+    # What was one tensor in all files is one tensor in the average, and the file is not larger than each of
+    # them.
+    assert mean["target.mlm.linear_2.weight"].data_ptr() == mean["embedding.word.embedding.weight"].data_ptr()
+    companion = read_companion("mean.bin")
+    assert companion.config == CONFIG and companion.extra == {"seq_length": 8}
+
+
+def test_vintages_may_differ(main, tmp_path):
+    write_state(tmp_path / "a", {"embedding.word_embedding.weight": torch.zeros(2, 2)})
+    write_state(tmp_path / "b", {"embedding.word.embedding.weight": torch.ones(2, 2)})
+    main(paths("a", "b"))
+    assert torch.equal(read_state("mean.bin")["embedding.word.embedding.weight"], torch.full((2, 2), 0.5))
+
+
+def test_half_precision_is_summed_in_double(main, tmp_path):
+    for number in range(8):
+        write_state(tmp_path / str(number), {"a": torch.full((3,), 40000.0 + number).half()})
+    main(paths(*range(8)))
+    assert read_state("mean.bin")["a"].dtype == torch.float16
+    assert torch.equal(read_state("mean.bin")["a"], torch.full((3,), 40000.0).half())
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "message"),
+    [
+        ({"a": torch.ones(2)}, {"b": torch.ones(2)}, "other lacks a, which the other file has"),
+        ({"a": torch.ones(2)}, {"a": torch.ones(2), "b": torch.ones(2)}, "one lacks b"),
+        ({"a": torch.ones(2)}, {"a": torch.ones(3)}, r"a is \[2\] torch\.float32 in one and \[3\]"),
+        ({"a": torch.ones(2)}, {"a": torch.ones(2).half()}, r"and \[2\] torch\.float16 in other"),
+        ({"a": torch.tensor([1])}, {"a": torch.tensor([2])}, "a holds whole numbers that differ"),
+    ],
+)
+def test_other_models_are_refused(main, one, other, message):
+    write_state("one", one)
+    write_state("other", other)
+    with pytest.raises(CheckpointError, match=message):
+        main(paths("one", "other"))
+
+
+def test_other_configurations_are_refused(main):
+    write_state("one", {"a": torch.ones(2)}, config=CONFIG)
+    write_state("other", {"a": torch.ones(2)}, config=CONFIG.replace(layernorm="uer"))
+    with pytest.raises(CheckpointError, match="layernorm is normal for one and uer for other"):
+        main(paths("one", "other"))
+
+
+def test_other_vocabularies_are_refused(main, tmp_path):
+    for name, word in (("one", "甲"), ("other", "乙")):
+        (tmp_path / "vocab.txt").write_text(f"[PAD]\n[UNK]\n[CLS]\n[SEP]\n[MASK]\n{word}\n", encoding="utf-8")
+        tokenizer = build_tokenizer("bert", vocab_path=tmp_path / "vocab.txt")
+        write_state(name, {"a": torch.ones(2)}, config=CONFIG, tokenizer=tokenizer)
+    with pytest.raises(CheckpointError, match="one and other have other tokenizers"):
+        main(paths("one", "other"))
+
+
+def test_one_file_is_no_average(main):
+    with pytest.raises(CheckpointError, match="--model_list_path names 1 file"):
+        main(paths("one"))
+    with pytest.raises(ConfigError, match="--model_list_path"):
+        main(["--output_model_path", "x"])
+
+
+def test_a_missing_file(main):
+    write_state("one", {"a": torch.ones(2)})
+    with pytest.raises(CheckpointError, match=r"two does not exist; .* --model_list_path"):
+        main(paths("one", "two"))

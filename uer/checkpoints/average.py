@@ -1,0 +1,98 @@
+"""The mean of several checkpoints of one model (Izmailov et al. 2018, https://arxiv.org/abs/1803.05407)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from uer.checkpoints.aliases import canonical
+from uer.checkpoints.companion import Companion, read_companion
+from uer.checkpoints.io import State, read_state
+from uer.checkpoints.report import listed
+from uer.errors import CheckpointError
+
+TOKENIZER_CONFIG = "tokenizer_config.json"
+
+
+def average(paths: Sequence[str | Path]) -> tuple[State, Companion | None]:
+    """The mean of every tensor, under the names of UER-py 2024, and the companion of the first file.
+
+    One tensor at a time is summed, in float64; the files stay on disk. Tensors of whole numbers must agree.
+
+    Raises:
+        CheckpointError: fewer than two files, or they are not of one model: other names, shapes, types,
+            configurations or vocabularies.
+    """
+    if len(paths) < 2:
+        raise CheckpointError(
+            f"--model_list_path names {len(paths)} file; an average needs two or more of one model."
+        )
+    states = [canonical(read_state(path, "--model_list_path")).state for path in paths]
+    companions = [read_companion(path) for path in paths]
+    for path, state, companion in zip(paths[1:], states[1:], companions[1:]):
+        _check_names(paths[0], states[0], path, state)
+        _check_companions(paths[0], companions[0], path, companion)
+    out: State = {}
+    done: dict[tuple[int, ...], Tensor] = {}
+    for name in states[0]:
+        parts = [state[name] for state in states]
+        key = tuple(part.data_ptr() for part in parts)
+        if key not in done or parts[0].numel() == 0:
+            done[key] = _mean(name, parts, paths)
+        out[name] = done[key]
+    return out, companions[0]
+
+
+def _mean(name: str, parts: list[Tensor], paths: Sequence[str | Path]) -> Tensor:
+    first = parts[0]
+    if not first.is_floating_point():
+        for path, part in zip(paths[1:], parts[1:]):
+            if not torch.equal(first, part):
+                raise CheckpointError(
+                    f"{name} holds whole numbers that differ between {paths[0]} and {path}; their mean would "
+                    "mean nothing."
+                )
+        return first
+    total = first.to(torch.float64)
+    for part in parts[1:]:
+        total += part
+    return (total / len(parts)).to(first.dtype)
+
+
+def _check_names(first: str | Path, one: State, path: str | Path, other: State) -> None:
+    lacking = [name for name in one if name not in other]
+    extra = [name for name in other if name not in one]
+    if lacking or extra:
+        where, names = (path, lacking) if lacking else (first, extra)
+        raise CheckpointError(
+            f"{where} lacks {listed(names, 3)}, which the other file has ({first} and {path} are averaged); "
+            "name checkpoints of one model."
+        )
+    for name in one:
+        if one[name].shape != other[name].shape or one[name].dtype != other[name].dtype:
+            shapes = [f"{list(tensor.shape)} {tensor.dtype}" for tensor in (one[name], other[name])]
+            raise CheckpointError(
+                f"{name} is {shapes[0]} in {first} and {shapes[1]} in {path}; name checkpoints of one model."
+            )
+
+
+def _check_companions(
+    first: str | Path, one: Companion | None, path: str | Path, other: Companion | None
+) -> None:
+    if one is None or other is None:
+        return
+    for field in one.config.names():
+        values = getattr(one.config, field), getattr(other.config, field)
+        if values[0] != values[1]:
+            raise CheckpointError(
+                f"{field} is {values[0]} for {first} and {values[1]} for {path}, by their companions; name "
+                "checkpoints of one model."
+            )
+    files = [folder / TOKENIZER_CONFIG for folder in (one.tokenizer, other.tokenizer) if folder is not None]
+    if len(files) == 2 and files[0].read_bytes() != files[1].read_bytes():
+        raise CheckpointError(
+            f"{first} and {path} have other tokenizers, by their companions; name checkpoints of one model."
+        )
