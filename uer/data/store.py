@@ -85,6 +85,7 @@ def write_store(
     columns: Mapping[str, Column],
     counts: Mapping[str, int],
     chunks: Callable[[str], Iterable[np.ndarray]],
+    sync: bool = True,
 ) -> None:
     """Write a dataset file in constant memory; it appears under `path` when it is whole, not before.
 
@@ -93,6 +94,7 @@ def write_store(
         columns: the arrays, in file order.
         counts: number of elements of each array.
         chunks: name of an array → its content in pieces, `counts[name]` elements together.
+        sync: wait until it is on the disk.
 
     Raises:
         EnvironmentFault: the disk is full or the folder cannot be written to.
@@ -100,7 +102,7 @@ def write_store(
     header = _plan(header, columns, counts)
     blank = _header_bytes(header)
     base = _PREAMBLE.size + len(blank)
-    with atomic_write(path, "wb") as file:
+    with atomic_write(path, "wb", sync=sync) as file:
         file.write(bytes(base))
         for name, column in columns.items():
             entry = header["arrays"][name]
@@ -129,10 +131,11 @@ def write_arrays(
     header: Mapping[str, Any],
     columns: Mapping[str, Column],
     arrays: Mapping[str, np.ndarray],
+    sync: bool = True,
 ) -> None:
     """Write a dataset file whose arrays are in memory."""
     counts = {name: len(arrays[name]) for name in columns}
-    write_store(path, header, columns, counts, lambda name: [arrays[name]])
+    write_store(path, header, columns, counts, lambda name: [arrays[name]], sync)
 
 
 class Store:

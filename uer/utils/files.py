@@ -50,10 +50,11 @@ def fsync_folder(folder: str | Path) -> None:
 
 
 @contextlib.contextmanager
-def atomic_write(path: str | Path, mode: str = "w", **options: Any) -> Iterator[IO]:
+def atomic_write(path: str | Path, mode: str = "w", *, sync: bool = True, **options: Any) -> Iterator[IO]:
     """Open a temporary file beside `path`; on a clean exit sync it and rename it to `path`, else remove it.
 
-    Text is UTF-8 with `\\n` line ends. Missing parent folders are made.
+    Text is UTF-8 with `\\n` line ends. Missing parent folders are made. `sync=False` leaves out the syncing:
+    the file survives a killed process, not a power cut.
 
     Raises:
         EnvironmentFault: the disk is full, or the folder cannot be written to.
@@ -67,9 +68,11 @@ def atomic_write(path: str | Path, mode: str = "w", **options: Any) -> Iterator[
         with open(temporary, mode, **options) as file:
             yield file
             file.flush()
-            os.fsync(file.fileno())
+            if sync:
+                os.fsync(file.fileno())
         os.replace(temporary, path)
-        fsync_folder(path.parent)
+        if sync:
+            fsync_folder(path.parent)
     except OSError as error:
         raise write_fault(path, error) from error
     finally:
