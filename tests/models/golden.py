@@ -36,24 +36,22 @@ class Case:
         """Weights under the names of the time."""
         return {k.removeprefix("state."): v for k, v in self.tensors.items() if k.startswith("state.")}
 
+    def __getitem__(self, name: str) -> Tensor:
+        return self.tensors[name]
+
     def config(self, **changes: Any) -> ModelConfig:
         """UER's configuration in our words, with UER's own layer norm."""
         known = {k: v for k, v in self.meta["config"].items() if k in ModelConfig.names()}
-        flags = self.meta.get("extra_flags", [])
-        known.update(
-            {flag.removeprefix("--"): json.loads(value) for flag, value in zip(flags[::2], flags[1::2])}
-        )
+        flags = [*self.meta.get("extra_flags", []), *self.meta.get("flags", [])]
+        if "--labels_num" in flags:
+            known["labels_num"] = int(flags[flags.index("--labels_num") + 1])
+        known["bidirectional"] = "--bidirectional" in flags
+        known.setdefault("target", ())
         if self.era == "2021":
             known = _of_2021(known)
         if known.get("layernorm", "normal") == "normal":
             known["layernorm"] = "uer"
         return ModelConfig(**{**known, **changes})
-
-    def write(self, folder: Path) -> Path:
-        """The weights as a file."""
-        path = folder / "model.safetensors"
-        save_file({k: v.contiguous() for k, v in self.state().items()}, path)
-        return path
 
 
 def _of_2021(values: dict[str, Any]) -> dict[str, Any]:
@@ -79,7 +77,8 @@ def load_case(path: Path) -> Case:
 
 def loaded(model_of: Any, case: Case, folder: Path, **changes: Any) -> torch.nn.Module:
     """The model `model_of(config)` with the case's weights, through our loader and its aliases."""
-    path = case.write(folder)
+    path = folder / "model.safetensors"
+    save_file(case.state(), path)
     config = adapt_config(case.config(**changes), path)
     model = model_of(config)
     load_into(model, path)

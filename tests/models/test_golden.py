@@ -56,24 +56,40 @@ def info(case: Case) -> dict[str, tuple[float, int, int | None]]:
     return {terms[0]: (out[0], int(out[1]), int(out[2])), terms[1]: (out[3], int(out[4]), None)}
 
 
+def hidden_states(case: Case, model: Model) -> dict[str, Tensor]:
+    """Embedding, encoder and decoder outputs at real positions."""
+    inputs = inputs_of(case)
+    real, states = inputs["seg"] > 0, {}
+    with torch.no_grad():
+        states["embedding"] = model.embedding(model.source(inputs, None).streams)[real]
+        layout = layout_of(case, model)
+        memory = model.encode(inputs, layout=layout).hidden
+        memory = memory if layout == "auto" else layout.unpack(memory)
+        states["encoder"] = memory[real]
+        if "out.decoder" in case.tensors:
+            states["decoder"] = model.decode(inputs, memory, inputs["seg"]).hidden[inputs["tgt_seg"] > 0]
+    return states
+
+
+def layout_of(case: Case, model: Model) -> Layout | str:
+    """UER's recurrences read padding; see `RecurrentEncoder`."""
+    return Layout.dense(*case["in.src"].shape) if model.config.encoder in RECURRENT else "auto"
+
+
 def differences(case: Case, model: Model) -> dict[str, float]:
     """The largest difference of every number that UER gave."""
-    inputs, labels = inputs_of(case), labels_of(case)
-    real = inputs["seg"] > 0
-    layout: Layout | str = "auto"
-    if model.config.encoder in RECURRENT:
-        layout = Layout.dense(*inputs["src"].shape)  # UER's recurrences read padding; see RecurrentEncoder
-    found = {}
+    inputs = inputs_of(case)
+    real = {
+        "embedding": inputs["seg"] > 0,
+        "encoder": inputs["seg"] > 0,
+        "decoder": inputs.get("tgt_seg", 0) > 0,
+    }
+    found = {
+        name: furthest(state, case[f"out.{name}"][real[name]])
+        for name, state in hidden_states(case, model).items()
+    }
     with torch.no_grad():
-        embedded = model.embedding(model.source(inputs, None).streams)
-        found["embedding"] = furthest(embedded, case.tensors["out.embedding"], real)
-        out = model.encode(inputs, layout=layout).hidden
-        out = layout.unpack(out) if isinstance(layout, Layout) else out
-        found["encoder"] = furthest(out, case.tensors["out.encoder"], real)
-        if "out.decoder" in case.tensors:
-            out = model.decode(inputs, out, inputs["seg"]).hidden
-            found["decoder"] = furthest(out, case.tensors["out.decoder"], inputs["tgt_seg"] > 0)
-        terms = model(inputs, labels, layout=layout)
+        terms = model(inputs, labels_of(case), layout=layout_of(case, model))
     for name, (loss, correct, count) in info(case).items():
         ours = terms[name]
         found[f"{name} loss"] = abs(float(ours.loss_sum / ours.count) - loss)
@@ -83,9 +99,26 @@ def differences(case: Case, model: Model) -> dict[str, float]:
     return found
 
 
+def rounding_of_uer(case: Case, model: Model) -> dict[str, float]:
+    """How far UER's fp32 hidden states are from the exact ones (ours in fp64).
+
+    T5's unscaled scores make its last states ill-conditioned: there UER's own error passes 1e-5.
+    """
+    real = {"encoder": case["in.seg"] > 0, "decoder": case.tensors.get("in.tgt_seg", case["in.seg"]) > 0}
+    return {
+        name: furthest(state, case[f"out.{name}"][real[name]])
+        for name, state in hidden_states(case, model.double()).items()
+        if name in real
+    }
+
+
 @pytest.mark.parametrize("path", CASES, ids=lambda path: f"{path.parent.name}/{path.name}")
 def test_numbers_are_those_of_uer(path: Path, tmp_path: Path) -> None:
     case = load_case(path)
     model = loaded(lambda config: build_model(config, case.meta["vocab_size"]), case, tmp_path)
     found = differences(case, model)
-    assert all(difference <= TOLERANCE for difference in found.values()), found
+    if max(found.values()) > TOLERANCE:
+        allowed = rounding_of_uer(case, model)
+        assert all(
+            difference <= max(TOLERANCE, allowed.get(name, 0)) for name, difference in found.items()
+        ), found

@@ -8,6 +8,7 @@ from operator import add
 from torch import Tensor, nn
 
 from uer.embeddings.parts import Streams
+from uer.layers.dropout import Dropout
 
 
 class Embedding(nn.Module):
@@ -25,7 +26,7 @@ class Embedding(nn.Module):
         for name, part in parts.items():
             self.add_module(name, part)
         self.layer_norm = layer_norm
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = Dropout(dropout)
 
     def forward(self, streams: Streams) -> Tensor:
         vectors = reduce(add, (getattr(self, name)(streams) for name in self.parts))

@@ -15,6 +15,7 @@ from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
 from uer.errors import ConfigError
 from uer.layers.cache import Caches, StateCache
+from uer.layers.dropout import Dropout
 from uer.layers.layout import Layout, take_rows
 from uer.layers.masks import AttentionMask
 from uer.layers.output import EncoderOutput
@@ -32,7 +33,7 @@ class RecurrentEncoder(nn.Module):
 
     def __init__(self, dropout: float) -> None:
         super().__init__()
-        self.drop = nn.Dropout(dropout)
+        self.drop = Dropout(dropout)
 
     def forward(
         self,

@@ -9,6 +9,11 @@ from torch import Tensor, nn
 from uer.errors import pick
 
 
+def at_least_fp32(x: Tensor) -> Tensor:
+    """x in fp32, or in fp64 if it is so already."""
+    return x.to(torch.promote_types(x.dtype, torch.float32))
+
+
 class LayerNorm(nn.Module):
     """The usual layer norm: γ·(x − mean)/√(var + ε) + β, var divided by H (Ba et al. 2016)."""
 
@@ -26,7 +31,7 @@ class UerLayerNorm(LayerNorm):
     """UER-py's own formula: γ·(x − mean)/(std + ε) + β, std divided by H − 1 and ε added to the std."""
 
     def forward(self, x: Tensor) -> Tensor:
-        std, mean = torch.std_mean(x.float(), dim=-1, keepdim=True)
+        std, mean = torch.std_mean(at_least_fp32(x), dim=-1, keepdim=True)
         return (self.gamma * ((x - mean) / (std + self.eps)) + self.beta).to(x.dtype)
 
 
@@ -39,7 +44,7 @@ class T5LayerNorm(nn.Module):
         self.weight = nn.Parameter(torch.ones(size))
 
     def forward(self, x: Tensor) -> Tensor:
-        y = x.float()
+        y = at_least_fp32(x)
         y = y * torch.rsqrt(y.square().mean(dim=-1, keepdim=True) + self.eps)
         return (self.weight * y).to(x.dtype)
 

@@ -6,6 +6,7 @@ from torch import Tensor
 
 from uer.errors import pick
 from uer.layers.layout import Layout
+from uer.layers.norms import at_least_fp32
 
 
 def _first(hidden: Tensor, layout: Layout) -> Tensor:
@@ -18,7 +19,7 @@ def _last(hidden: Tensor, layout: Layout) -> Tensor:
 
 def _mean(hidden: Tensor, layout: Layout) -> Tensor:
     # Padding is 0 in the grid of sequences, so the plain sum is the sum over real tokens.
-    return (layout.to_sequences(hidden.float()).sum(dim=1) / layout.lengths[:, None]).to(hidden.dtype)
+    return (layout.to_sequences(at_least_fp32(hidden)).sum(dim=1) / layout.lengths[:, None]).to(hidden.dtype)
 
 
 def _max(hidden: Tensor, layout: Layout) -> Tensor:

@@ -6,6 +6,7 @@ from torch import Tensor, nn
 
 from uer.layers.attention import MultiHeadedAttention
 from uer.layers.cache import KVCache, MemoryCache
+from uer.layers.dropout import Dropout
 from uer.layers.layout import Layout
 from uer.layers.masks import AttentionMask
 
@@ -30,7 +31,7 @@ class TransformerLayer(nn.Module):
         super().__init__()
         self.self_attn, self.feed_forward = self_attn, feed_forward
         self.layer_norm_1, self.layer_norm_2 = layer_norm_1, layer_norm_2
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = Dropout(dropout)
         self.pre = positioning == "pre"
 
     def forward(
@@ -71,7 +72,7 @@ class TransformerDecoderLayer(nn.Module):
         super().__init__()
         self.self_attn, self.context_attn, self.feed_forward = self_attn, context_attn, feed_forward
         self.layer_norm_1, self.layer_norm_2, self.layer_norm_3 = layer_norm_1, layer_norm_2, layer_norm_3
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = Dropout(dropout)
         self.pre = positioning == "pre"
 
     def forward(

@@ -10,6 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from uer.layers.layout import take_rows
+from uer.layers.norms import at_least_fp32
 
 IGNORE = -100
 """the label of a position where nothing is predicted"""
@@ -22,7 +23,7 @@ class Term(NamedTuple):
     """A loss and its counts."""
 
     loss_sum: Tensor
-    """fp32 scalar, summed over `count` predictions"""
+    """scalar in fp32, summed over `count` predictions"""
     count: Tensor
     """int64 scalar, the number of predictions"""
     correct: Tensor
@@ -49,7 +50,7 @@ def term(logits: Tensor, labels: Tensor, *, label_smoothing: float = 0.0) -> Ter
     With label smoothing s the loss is (1 − s − ε)·nll + ε·Σ(−log p), ε = s/(V − 1): the label keeps 1 − s and
     the other V − 1 classes share s.
     """
-    logits = logits.float()
+    logits = at_least_fp32(logits)
     if label_smoothing:
         share = label_smoothing / (logits.shape[-1] - 1)
         log_p = F.log_softmax(logits, dim=-1)
@@ -59,4 +60,8 @@ def term(logits: Tensor, labels: Tensor, *, label_smoothing: float = 0.0) -> Ter
     else:
         loss = F.cross_entropy(logits, labels, ignore_index=IGNORE, reduction="sum")
     with torch.no_grad():
-        return Term(loss, (labels != IGNORE).sum(), (logits.argmax(dim=-1) == labels).sum())
+        counted = labels != IGNORE
+        own = logits.gather(1, labels.clamp(min=0)[:, None]).squeeze(1)
+        # A tie for the highest logit counts as right; finding the first of them would cost as much as the loss.
+        correct = (own >= logits.amax(dim=-1)) & counted
+        return Term(loss, counted.sum(), correct.sum())
