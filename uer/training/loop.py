@@ -1,0 +1,345 @@
+"""The one training loop: forward, backward, clip, step, report, save. It knows nothing of tasks.
+
+A window of `accumulation_steps` batches is one update. Each term's loss is divided by the number of its
+predictions over the whole window and all workers, so the same rows give the same gradient however they
+are cut into batches. Random numbers (dropout) are a function of (seed, window, worker), so resuming
+needs no generator state.
+"""
+
+from __future__ import annotations
+
+import random
+from collections import deque
+from collections.abc import Callable
+from contextlib import closing
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from uer.config.training import TrainOptions
+from uer.data.batch import Batch
+from uer.data.random import generator
+from uer.errors import UerError
+from uer.layers import kernels
+from uer.targets.term import Term
+from uer.training.adversarial import Attack
+from uer.training.optimizers import gradient_norm
+from uer.training.precision import Precision
+from uer.training.report import Meter, Report, Stopwatch
+from uer.training.runlog import RunLog
+from uer.training.schedulers import Schedule
+from uer.training.stop import StopRequest, listen
+from uer.training.windows import Span, TensorBatch, Window, Windows, due, fetch
+from uer.training.workers import Workers
+
+NAMED_INSTANCES = 16  # how many a message names
+
+
+class Saving(NamedTuple):
+    """How the run is saved, and after how many batches (at the next end of a window)."""
+
+    save: Callable[[int, dict[str, Any]], None]
+    """batches done, and counters that `fit` wants back as `progress` when it goes on from there"""
+    every: int
+
+
+class Evaluating(NamedTuple):
+    """How the model is evaluated, and after how many batches (at the next end of a window)."""
+
+    evaluate: Callable[[int], None]
+    every: int
+
+
+def fit(
+    model: nn.Module,
+    get_batch: Callable[[int], Batch],
+    options: TrainOptions,
+    *,
+    optimizer: torch.optim.Optimizer,
+    schedule: Schedule,
+    windows: Windows,
+    precision: Precision,
+    log: RunLog,
+    saving: Saving | None = None,
+    evaluating: Evaluating | None = None,
+    attack: Attack | None = None,
+    workers: Workers | None = None,
+    max_grad_norm: float = 1.0,
+    start: int = 0,
+    progress: dict[str, Any] | None = None,
+) -> None:
+    """Train a model.
+
+    Args:
+        model: called as `model(inputs, labels)`, gives `dict[str, Term]`.
+        get_batch: number of a step (from 0) → its batch; a pure function, called in a thread.
+        optimizer: see `uer.training.optimizers`; its groups' `lr_scale`, where there is one, scales the
+            rate.
+        schedule, windows: the rate as a function of the updates done; which batches an update takes.
+        log: takes the reports; closed at the end.
+        attack: adversarial passes after those of each window.
+        max_grad_norm: gradients of a window are scaled down to this norm; 0: never.
+        start, progress: batches done before, and what `saving` was given then.
+
+    Raises:
+        KeyboardInterrupt: Ctrl-C or SIGTERM; what was trained is saved first.
+        UerError: `--max_bad_steps` updates in a row had no finite loss and gradient, or the weights are not
+            finite when they should be saved.
+    """
+    loop = _Loop(
+        model=model,
+        options=options,
+        optimizer=optimizer,
+        schedule=schedule,
+        precision=precision,
+        log=log,
+        total=windows.total,
+        saving=saving,
+        evaluating=evaluating,
+        attack=attack,
+        workers=workers or Workers(),
+        max_grad_norm=max_grad_norm,
+        done=start,
+    )
+    loop.resume(progress or {})
+    fetched = fetch(get_batch, windows.after(start), pin=loop.workers.device.type == "cuda")
+    try:
+        with listen() as stop, closing(fetched):
+            loop.run(fetched, stop)
+    finally:
+        log.close()
+
+
+class _Verdict(NamedTuple):
+    """Whether an update was skipped (1), readable when `ready`; and of which window it was."""
+
+    flag: Tensor
+    ready: Any
+    window: Window
+
+
+@dataclass
+class _Loop:
+    """The state of a run, and its steps in the order in which they happen."""
+
+    model: nn.Module
+    options: TrainOptions
+    optimizer: torch.optim.Optimizer
+    schedule: Schedule
+    precision: Precision
+    log: RunLog
+    total: int
+    saving: Saving | None
+    evaluating: Evaluating | None
+    attack: Attack | None
+    workers: Workers
+    max_grad_norm: float
+    done: int
+    saved: int = -1
+    skipped: int = 0
+    bad_in_a_row: int = 0
+    rate: float = 0.0
+    norm: Tensor = field(default_factory=lambda: torch.zeros(()))
+    meter: Meter = field(default_factory=Meter)
+    watch: Stopwatch = field(default_factory=Stopwatch)
+    verdicts: deque[_Verdict] = field(default_factory=deque)
+
+    def __post_init__(self) -> None:
+        self.module = self.workers.wrap(self.model)
+        self.params = [param for group in self.optimizer.param_groups for param in group["params"]]
+        self.base_rates = [group.get("lr_scale", 1.0) for group in self.optimizer.param_groups]
+        self.saved = self.done
+
+    def resume(self, progress: dict[str, Any]) -> None:
+        """Take over what the saved run had counted."""
+        self.skipped = progress.get("skipped", 0)
+        self.bad_in_a_row = progress.get("bad_in_a_row", 0)
+        self.precision.load(progress.get("loss_scale", {}))
+
+    def run(self, windows: Any, stop: StopRequest) -> None:
+        """All windows, until the end or until a stop is asked for."""
+        self.model.train()
+        first = True
+        for window in windows:
+            if stop.made or not self.backward(window, stop):
+                break
+            self.update(window)
+            self.done = window.span.last
+            self.judge(wait=False)
+            if first:
+                self.log.say("Attention: %s.", kernels.chosen())
+                first = False
+            self.after(window.span)
+        self.judge(wait=True)
+        if stop.made:
+            self.interrupt()
+
+    def seed(self, span: Span) -> None:
+        """Random numbers of this window."""
+        number = int(generator(self.options.seed, "window", span.index, self.workers.rank).integers(2**63))
+        torch.manual_seed(number)
+        np.random.seed(number % 2**32)
+        random.seed(number)
+
+    def backward(self, window: Window, stop: StopRequest) -> bool:
+        """Gradients of the window's loss; False when a stop was asked for half-way (nothing changed then)."""
+        self.seed(window.span)
+        for param in self.params:
+            param.grad = None
+        weights = self.weights(window)
+        self.loss = torch.zeros((), device=self.workers.device)
+        for number, batch in enumerate(window.batches):
+            if stop.made:
+                return False
+            self.one_pass(batch, weights, last=number == len(window.batches) - 1, counted=True)
+        if self.attack is not None:
+            self.attack(lambda: self.all_passes(window, weights))
+        return True
+
+    def weights(self, window: Window) -> dict[str, float]:
+        """For each term, one over the number of its predictions in this window, of all workers."""
+        counts = window.counts
+        total = self.workers.sum(torch.tensor(list(counts.values()), dtype=torch.float64))
+        # A distributed engine takes the mean of the gradients over its workers, hence their number.
+        return {name: self.workers.size / max(1.0, count) for name, count in zip(counts, total.tolist())}
+
+    def all_passes(self, window: Window, weights: dict[str, float]) -> None:
+        """The window once more, for an attack."""
+        for number, batch in enumerate(window.batches):
+            self.one_pass(batch, weights, last=number == len(window.batches) - 1, counted=False)
+
+    def one_pass(self, batch: TensorBatch, weights: dict[str, float], *, last: bool, counted: bool) -> None:
+        """Forward and backward of one batch."""
+        batch = batch.to(self.workers.device)
+        if last:
+            self._pass(batch, weights, counted)
+        else:
+            with self.workers.hold_gradients(self.module):
+                self._pass(batch, weights, counted)
+
+    def _pass(self, batch: TensorBatch, weights: dict[str, float], counted: bool) -> None:
+        with self.precision.autocast():
+            terms: dict[str, Term] = self.module(batch.inputs, batch.labels)
+            loss = sum(term.loss_sum * weights[name] for name, term in terms.items())
+        self.precision.scaled(loss).backward()
+        self.loss += loss.detach()
+        if counted:
+            self.meter.add(terms, batch.positions, batch.tokens)
+
+    def update(self, window: Window) -> None:
+        """Clip and step, unless loss or gradient are not finite; the schedule goes on either way."""
+        norm = gradient_norm(self.params)
+        bad = ~(torch.isfinite(norm) & torch.isfinite(self.loss))
+        found_inf = self.workers.any(bad.float())
+        scale = self.precision.scale
+        self.norm = norm if scale is None else norm / scale
+        divisor = torch.ones_like(norm) if scale is None else scale
+        if self.max_grad_norm:
+            divisor = divisor * (self.norm / self.max_grad_norm).clamp(min=1.0)
+        self.rate = self.schedule.rate(window.span.index)
+        for group, share in zip(self.optimizer.param_groups, self.base_rates):
+            group["lr"] = self.rate * share
+        self.optimizer.step(grad_scale=divisor, found_inf=found_inf)
+        self.precision.adjust(found_inf)
+        self.expect(found_inf, window)
+
+    def expect(self, flag: Tensor, window: Window) -> None:
+        """Have the flag of an update read when it is there, without waiting for a GPU."""
+        ready = None
+        if flag.device.type == "cuda":
+            flag = torch.empty(1, pin_memory=True).copy_(flag, non_blocking=True)
+            ready = torch.cuda.Event()
+            ready.record()
+        self.verdicts.append(_Verdict(flag, ready, window))
+
+    def judge(self, *, wait: bool) -> None:
+        """Count and say skipped updates; on a GPU the newest one is left for the next time unless `wait`."""
+        while self.verdicts and (wait or self.verdicts[0].ready is None or len(self.verdicts) > 1):
+            verdict = self.verdicts.popleft()
+            if verdict.ready is not None:
+                verdict.ready.synchronize()
+            if not float(verdict.flag):
+                self.bad_in_a_row = 0
+                continue
+            self.skipped += 1
+            self.bad_in_a_row += 1
+            self.log.say(
+                "Step %d: loss or gradient is not finite; this update is skipped (%d so far, %d in a row).",
+                verdict.window.span.last,
+                self.skipped,
+                self.bad_in_a_row,
+            )
+            if self.bad_in_a_row >= self.options.max_bad_steps:
+                raise UerError(self.diagnosis(verdict.window))
+
+    def diagnosis(self, window: Window) -> str:
+        """Why the run is given up."""
+        ids = [int(number) for batch in window.batches for number in batch.ids]
+        named = ", ".join(map(str, ids[:NAMED_INSTANCES]))
+        if len(ids) > NAMED_INSTANCES:
+            named += f" and {len(ids) - NAMED_INSTANCES} more"
+        return (
+            f"{self.bad_in_a_row} updates in a row had no finite loss and gradient (--max_bad_steps), the "
+            f"last at step {window.span.last} on instances {named}; lower --learning_rate, or look at these "
+            "instances. Nothing that is not finite was saved."
+        )
+
+    def after(self, span: Span) -> None:
+        """What happens at the end of a window: progress, report, evaluation, checkpoint."""
+        last = self.done == self.total
+        self.log.advance(self.done)
+        if due(span, self.options.report_steps) or last:
+            self.report()
+        self.watch.pause()
+        if self.evaluating is not None and (due(span, self.evaluating.every) or last):
+            self.judge(wait=True)
+            self.evaluating.evaluate(self.done)
+            self.model.train()
+        if self.saving is not None and (due(span, self.saving.every) or last):
+            self.save()
+        self.watch.go_on()
+
+    def report(self) -> None:
+        """Hand over the figures since the report before."""
+        self.judge(wait=True)
+        meter, self.meter = self.meter, Meter()
+        self.log.report(
+            Report(
+                step=self.done,
+                total=self.total,
+                batches=meter.batches,
+                terms=meter.sums(),
+                seconds=self.watch.read(),
+                positions=meter.positions * self.workers.size,
+                tokens=meter.tokens * self.workers.size,
+                rate=self.rate,
+                gradient_norm=float(self.norm),
+                skipped=self.skipped,
+            )
+        )
+
+    def save(self) -> None:
+        """A checkpoint of this moment."""
+        self.judge(wait=True)
+        if not torch.isfinite(nn.utils.get_total_norm([param.detach() for param in self.params])):
+            raise UerError(
+                f"the weights are no longer finite at step {self.done}, so they are not saved; go on from an "
+                "earlier checkpoint (--resume) with a lower --learning_rate."
+            )
+        progress = {
+            "skipped": self.skipped,
+            "bad_in_a_row": self.bad_in_a_row,
+            "loss_scale": self.precision.state(),
+        }
+        self.saving.save(self.done, progress)
+        self.saved = self.done
+
+    def interrupt(self) -> None:
+        """Save what was done, then stop."""
+        if self.saving is not None and self.done > self.saved:
+            self.save()
+        self.log.say("Stopped after %d of %d steps.", self.done, self.total)
+        raise KeyboardInterrupt

@@ -1,0 +1,148 @@
+"""What a run leaves behind to be read: lines in the log, a folder `NAME.run/`, a progress bar on a terminal.
+
+The folder holds `config.json` (all effective options), `environment.json` (versions, machine, what was
+chosen) and `metrics.jsonl` (one JSON object a report). A resumed run goes on in the same file.
+"""
+
+from __future__ import annotations
+
+import json
+import platform
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from uer import __version__
+from uer.training.report import Report
+from uer.utils.files import atomic_write, write_fault
+from uer.utils.logging import logger
+
+METRICS, CONFIG, ENVIRONMENT = "metrics.jsonl", "config.json", "environment.json"
+
+
+def run_folder(name: str | Path) -> Path:
+    """The folder of the run that writes checkpoints of this name."""
+    path = Path(name)
+    return path.with_name(f"{path.name}.run")
+
+
+def environment() -> dict[str, Any]:
+    """Versions and machine."""
+    gpus = [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())]
+    return {
+        "uer": __version__,
+        "python": platform.python_version(),
+        "torch": torch.__version__,
+        "machine": platform.machine(),
+        "system": platform.platform(),
+        "threads": torch.get_num_threads(),
+        "gpus": gpus,
+        "command": sys.argv,
+    }
+
+
+class RunLog:
+    """Takes the reports of a run.
+
+    Args:
+        line: makes the line of the log from a report.
+        total: batches of the whole run.
+        folder: where the files go; None: no files (search trials, tests).
+        start: batches done before; records beyond it belong to work that was lost, and are removed.
+        quiet: no lines and no bar (workers other than the first).
+    """
+
+    def __init__(
+        self,
+        line: Callable[[Report], str],
+        *,
+        total: int,
+        folder: Path | None = None,
+        start: int = 0,
+        quiet: bool = False,
+    ) -> None:
+        self.line, self.folder, self.quiet = line, None if quiet else folder, quiet
+        self._bar = None if quiet else _progress_bar(total, start)
+        self._began = time.time()
+        if self.folder is not None:
+            self._trim(start)
+
+    def _trim(self, start: int) -> None:
+        """Keep the records up to `start`."""
+        file = self.folder / METRICS
+        kept = [line for line in _lines(file) if start and line["step"] <= start]
+        with atomic_write(file) as out:
+            out.writelines(json.dumps(record) + "\n" for record in kept)
+
+    def describe(self, config: dict[str, Any], **chosen: Any) -> None:
+        """Write what the run was told, where it runs, and what was decided for it (precision, …)."""
+        if self.folder is None:
+            return
+        for name, content in ((CONFIG, config), (ENVIRONMENT, {**environment(), **chosen})):
+            with atomic_write(self.folder / name) as out:
+                out.write(json.dumps(content, ensure_ascii=False, indent=2) + "\n")
+
+    def say(self, text: str, *values: Any) -> None:
+        """One line of the log."""
+        if not self.quiet:
+            logger.info(text, *values)
+
+    def report(self, report: Report) -> None:
+        """The line, the record and the figures beside the bar."""
+        self.say("%s", self.line(report))
+        if self._bar is not None:
+            speed = report.tokens / max(report.seconds, 1e-9)
+            self._bar.set_postfix_str(f"loss {report.loss:.3f}, lr {report.rate:.2e}, {speed:,.0f} tokens/s")
+        self.record(report.record())
+
+    def record(self, figures: dict[str, Any]) -> None:
+        """Append one JSON line to the metrics file."""
+        if self.folder is None:
+            return
+        file = self.folder / METRICS
+        try:
+            with open(file, "a", encoding="utf-8") as out:
+                out.write(json.dumps({**figures, "time": round(time.time(), 3)}) + "\n")
+        except OSError as error:
+            raise write_fault(file, error) from error
+
+    def advance(self, step: int) -> None:
+        """Move the bar to `step` batches."""
+        if self._bar is not None:
+            self._bar.update(step - self._bar.n)
+
+    def close(self) -> None:
+        """Take the bar away."""
+        if self._bar is not None:
+            self._bar.close()
+            self._bar = None
+
+
+def _progress_bar(total: int, start: int) -> Any:
+    """A bar with the time that is left, when someone looks at a terminal."""
+    if not sys.stderr.isatty():
+        return None
+    from tqdm import tqdm
+
+    return tqdm(total=total, initial=start, unit="batch", dynamic_ncols=True, leave=False, file=sys.stderr)
+
+
+def _lines(file: Path) -> list[dict[str, Any]]:
+    """The records of a metrics file; a line that a kill cut in half is left out."""
+    records = []
+    try:
+        text = file.read_text(encoding="utf-8", errors="replace")
+    except FileNotFoundError:
+        return []
+    for line in text.splitlines():
+        try:
+            record = json.loads(line)
+        except ValueError:
+            continue
+        if isinstance(record, dict) and isinstance(record.get("step"), int):
+            records.append(record)
+    return records

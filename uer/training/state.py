@@ -1,0 +1,310 @@
+"""Checkpoints of a run: weights `NAME-STEP` and, beside them, `NAME-STEP.state/` with what it needs to go on.
+
+The folder holds `optimizer.safetensors`, `training.json` (step, counters, options, what was chosen) and
+`manifest.json` (checksums of these and of the weights). It appears whole, after the weights; a checkpoint
+counts only when its manifest holds. No pickle.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import re
+import shutil
+import time
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from uer.checkpoints.companion import remove_checkpoint
+from uer.checkpoints.io import read_state, write_tensors
+from uer.config.model import ModelConfig
+from uer.config.training import NEWEST
+from uer.errors import CheckpointError, EnvironmentFault
+from uer.training.optimizers import load_named_state, named_state
+from uer.utils.files import atomic_folder, remove_folder, sha256
+from uer.utils.logging import logger
+
+FORMAT = 1
+OPTIMIZER, TRAINING, MANIFEST = "optimizer.safetensors", "training.json", "manifest.json"
+
+# Options that make another run of it when they change …
+FIXED = (
+    *(name for name in ModelConfig.names() if name not in ("dropout", "label_smoothing", "ignore_index")),
+    *("batch_size", "accumulation_steps", "seed", "optimizer", "adam_bias_correction", "world_size"),
+)
+# … and options that its numbers do not depend on; any other change is said.
+FREE = (
+    *("report_steps", "save_checkpoint_steps", "save_total_limit", "resume", "max_bad_steps", "verbose"),
+    *("log_path", "log_level", "log_file_level", "master_ip", "gpu_ranks", "backend"),
+    *("dataset_path", "output_model_path", "pretrained_model_path", "config_path"),
+)
+
+
+def state_folder(path: str | Path) -> Path:
+    """Where the training state of the checkpoint at `path` lies."""
+    path = Path(path)
+    return path.with_name(f"{path.name}.state")
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """A complete checkpoint.
+
+    Attributes:
+        path: the weights.
+        training: the content of `training.json`: `step`, `progress` (what `fit` counts), `options`,
+            `dataset`, `precision`, `threads`, `kernels`, `written`.
+    """
+
+    path: Path
+    training: dict[str, Any]
+
+    @property
+    def step(self) -> int:
+        """Batches done."""
+        return self.training["step"]
+
+    def load_optimizer(self, optimizer: torch.optim.Optimizer) -> None:
+        """Fill an optimiser that was built for the model of this checkpoint."""
+        file = state_folder(self.path) / OPTIMIZER
+        load_named_state(optimizer, read_state(file, "--resume"), str(file))
+
+    def compare(self, options: Mapping[str, Any], dataset: str) -> list[str]:
+        """What has changed since, one line a change that may be.
+
+        Raises:
+            CheckpointError: it belongs to a run on other data, or of another kind.
+        """
+        fresh = (
+            f"or leave out --resume and type --pretrained_model_path {self.path} to start a new run from it"
+        )
+        if self.training["dataset"] != dataset:
+            raise CheckpointError(
+                f"{self.path} belongs to a run on another dataset (fingerprint {self.training['dataset']}, "
+                f"now {dataset}); give the dataset of that run, {fresh}."
+            )
+        notes = []
+        for name, before in self.training["options"].items():
+            now = options.get(name, before)
+            if now == before or name in FREE:
+                continue
+            if name in FIXED:
+                raise CheckpointError(
+                    f"{self.path} belongs to a run with {name} {before}, now it is {now}; "
+                    f"give what that run had, {fresh}."
+                )
+            notes.append(f"--{name} was {before} and is {now} from here on: not the numbers of one run.")
+        return notes
+
+
+def write_checkpoint(
+    path: Path,
+    *,
+    write_weights: Callable[[Path], None],
+    optimizer: torch.optim.Optimizer,
+    training: Mapping[str, Any],
+) -> None:
+    """Write weights, then the state folder that makes the checkpoint count.
+
+    Raises:
+        EnvironmentFault: the disk is full, or the folder cannot be written to.
+    """
+    write_weights(path)
+    with atomic_folder(state_folder(path)) as folder:
+        with open(folder / OPTIMIZER, "wb") as file:
+            write_tensors(named_state(optimizer), file, torch_format=False)
+        _write_json(folder / TRAINING, {**training, "written": time.time()})
+        files = {name: sha256(folder / name) for name in (OPTIMIZER, TRAINING)}
+        _write_json(folder / MANIFEST, {"format": FORMAT, "weights": sha256(path), "files": files})
+
+
+def _write_json(file: Path, content: Mapping[str, Any]) -> None:
+    file.write_text(json.dumps(content, ensure_ascii=False, indent=1) + "\n", encoding="utf-8")
+
+
+def read_checkpoint(path: str | Path) -> Checkpoint:
+    """The checkpoint whose weights lie at `path`.
+
+    Raises:
+        CheckpointError: a part is missing, truncated or damaged, or a newer version wrote it.
+    """
+    path = Path(path)
+    folder = state_folder(path)
+    if not path.is_file():
+        raise CheckpointError(f"{path} does not exist; name a checkpoint NAME-STEP with --resume.")
+    if not folder.is_dir():
+        raise CheckpointError(
+            f"{path} has no training state ({folder.name}/ is missing), so no run can go on from it; "
+            f"type --pretrained_model_path {path} to start a new run from its weights."
+        )
+    try:
+        manifest = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
+        if manifest["format"] > FORMAT:
+            raise CheckpointError(
+                f"{folder} has format {manifest['format']}, this version reads up to {FORMAT}; update it."
+            )
+        expected = {path: manifest["weights"], **{folder / k: v for k, v in manifest["files"].items()}}
+        for file, digest in expected.items():
+            if sha256(file) != digest:
+                raise CheckpointError(f"{file} is truncated or damaged (its checksum differs).")
+        return Checkpoint(path, json.loads((folder / TRAINING).read_text(encoding="utf-8")))
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        if isinstance(error, CheckpointError):
+            raise
+        raise CheckpointError(f"{folder} is damaged ({error}).") from error
+
+
+class Checkpoints:
+    """The checkpoints `NAME-STEP` of one run.
+
+    Args:
+        name: NAME, `--output_model_path`.
+        limit: how many are kept, `--save_total_limit`; None: all.
+    """
+
+    def __init__(self, name: str | Path, limit: int | None = None) -> None:
+        self.name, self.limit = Path(name), limit
+        self._stale: list[Path] = []
+
+    def path(self, step: int) -> Path:
+        """Where the weights after `step` batches go."""
+        return self.name.with_name(f"{self.name.name}-{step}")
+
+    def existing(self) -> list[Path]:
+        """Weights with a training state, the ones written last first."""
+        pattern = re.compile(re.escape(self.name.name) + r"-(\d+)\.state")
+        found = []
+        for folder in self.name.parent.glob(f"{_literal(self.name.name)}-*.state"):
+            match = pattern.fullmatch(folder.name)
+            if match and folder.is_dir():
+                found.append(
+                    (_written(folder), int(match.group(1)), folder.with_name(folder.name[: -len(".state")]))
+                )
+        return [path for _, _, path in sorted(found, reverse=True)]
+
+    def find(self, resume: str | None) -> Checkpoint | None:
+        """The checkpoint to go on from; None (said in a line) when a new run is to be started.
+
+        Args:
+            resume: `--resume`: None, "newest", or weights.
+
+        Raises:
+            CheckpointError: there are checkpoints but none is whole, or the named one is not.
+        """
+        if resume is None:
+            self._announce_replacement()
+            return None
+        if resume != NEWEST:
+            return read_checkpoint(resume)
+        faults = []
+        for path in self.existing():
+            try:
+                found = read_checkpoint(path)
+            except CheckpointError as error:
+                faults.append(str(error))
+                continue
+            for fault in faults:
+                logger.warning("%s Falling back to %s.", fault, path)
+            return found
+        if faults:
+            raise CheckpointError(
+                f"{' '.join(faults)} No whole checkpoint of {self.name} is left to resume from."
+            )
+        logger.info("No checkpoint of %s is there: the run starts at step 0.", self.name)
+        return None
+
+    def _announce_replacement(self) -> None:
+        self._stale = self.existing()
+        if self._stale:
+            others = f" and {len(self._stale) - 1} more" if len(self._stale) > 1 else ""
+            logger.info(
+                "%s%s is there from an earlier run and will be replaced at the first save "
+                "(to continue that run, stop now and add --resume).",
+                self._stale[0],
+                others,
+            )
+
+    def check_room(self, model: nn.Module, optimizer: torch.optim.Optimizer) -> None:
+        """Refuse to start (or to save) what the disk cannot hold.
+
+        Raises:
+            EnvironmentFault: fewer bytes are free than a checkpoint takes.
+        """
+        weights = _bytes(param for param in model.parameters())
+        needed = weights + (_bytes(named_state(optimizer).values()) or 2 * weights)
+        folder = self.name.parent
+        while not folder.exists():
+            folder = folder.parent
+        free = shutil.disk_usage(folder).free
+        if free < needed:
+            raise EnvironmentFault(
+                f"{self.name}: a checkpoint takes {needed / 1e6:,.0f} MB and {free / 1e6:,.0f} MB are free; "
+                "free some room, choose another folder, or keep fewer with --save_total_limit."
+            )
+
+    def save(
+        self,
+        step: int,
+        *,
+        write_weights: Callable[[Path], None],
+        optimizer: torch.optim.Optimizer,
+        training: Mapping[str, Any],
+    ) -> Path:
+        """Write `NAME-STEP`; the first save of a new run removes what an earlier run left under this name."""
+        path = self.path(step)
+        write_checkpoint(
+            path, write_weights=write_weights, optimizer=optimizer, training={**training, "step": step}
+        )
+        kept = self.existing() if self.limit is None else self.existing()[: self.limit]
+        for old in (*self._stale, *(other for other in self.existing() if other not in kept)):
+            if old != path:
+                remove_folder(state_folder(old))
+                remove_checkpoint(old)
+        self._stale = []
+        self._remove_leftovers()
+        return path
+
+    def _remove_leftovers(self) -> None:
+        """Temporary files of processes that were killed while writing."""
+        for entry in self.name.parent.glob(f".{_literal(self.name.name)}-*"):
+            owner = re.fullmatch(r".*\.(\d+)\.(?:tmp|old)", entry.name)
+            if owner and not _alive(int(owner.group(1))):
+                if entry.is_dir():
+                    shutil.rmtree(entry, ignore_errors=True)
+                else:
+                    entry.unlink(missing_ok=True)
+
+
+def _literal(name: str) -> str:
+    """The name with glob's special characters taken literally."""
+    return re.sub(r"([*?\[])", r"[\1]", name)
+
+
+def _written(folder: Path) -> float:
+    """When a state folder was written, by its own word, else by the file system's."""
+    with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
+        return float(json.loads((folder / TRAINING).read_text(encoding="utf-8"))["written"])
+    return folder.stat().st_mtime
+
+
+def _bytes(tensors: Iterable[Tensor]) -> int:
+    return sum(tensor.numel() * tensor.element_size() for tensor in tensors)
+
+
+def _alive(process: int) -> bool:
+    """Whether another process of this number runs."""
+    if process == os.getpid():
+        return False  # nothing is being written now: a file of this number is an earlier process's
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True

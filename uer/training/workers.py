@@ -1,0 +1,43 @@
+"""The processes that train together. Alone, all of it is nothing to do."""
+
+from __future__ import annotations
+
+import contextlib
+from contextlib import AbstractContextManager
+
+import torch
+from torch import Tensor, nn
+
+
+class Workers:
+    """One process by itself; a distributed engine overrides what its processes do together.
+
+    Attributes:
+        rank: number of this process, from 0; rank 0 reports and saves.
+        size: number of processes.
+        device: where this process computes.
+    """
+
+    def __init__(self, device: torch.device | str = "cpu") -> None:
+        self.rank, self.size, self.device = 0, 1, torch.device(device)
+
+    @property
+    def is_first(self) -> bool:
+        """Whether this process reports and saves."""
+        return self.rank == 0
+
+    def wrap(self, model: nn.Module) -> nn.Module:
+        """The module to call forward on; its gradients are the mean over all processes."""
+        return model
+
+    def hold_gradients(self, module: nn.Module) -> AbstractContextManager:
+        """Backward passes in the block keep their gradients to themselves (all but a window's last)."""
+        return contextlib.nullcontext()
+
+    def sum(self, values: Tensor) -> Tensor:
+        """The sum over all processes."""
+        return values
+
+    def any(self, flag: Tensor) -> Tensor:
+        """1 where any process has 1."""
+        return flag
