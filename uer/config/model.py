@@ -17,7 +17,8 @@ MASKS = ("fully_visible", "causal", "causal_with_prefix")
 LAYERNORMS = ("normal", "t5", "uer")
 ACTIVATIONS = ("gelu", "gelu_fast", "relu", "silu", "linear", "tanh")
 POOLINGS = ("first", "last", "mean", "max")
-SINUSOIDS = ("2024", "2021")
+SINUSOIDS = ("2024", "2021", "pegasus")
+HEAD_ACTIVATIONS = ("tanh", "relu", "gelu", "none")
 RECURRENT = ("rnn", "lstm", "gru", "birnn", "bilstm", "bigru")
 
 
@@ -79,7 +80,16 @@ class ModelConfig(Options):
 
     pooling: str = option("first", "how a sequence becomes one vector", choices=POOLINGS)
     labels_num: int | None = positive(None, "number of classes")
+    head_act: str | None = option(
+        None,
+        "activation between the two layers of a downstream head, none: one layer (default: the task's own)",
+        choices=HEAD_ACTIVATIONS,
+        json_only=True,
+    )
     has_lmtarget_bias: bool = option(False, "the language-model output has a bias")
+    scale_lm_output: bool = option(
+        False, "hidden states are divided by the root of H before the output layer (T5)", json_only=True
+    )
     prefix_lm_loss: bool = option(False, "the loss counts only the second segment")
     tie_weights: bool = option(False, "output layer and word embedding are one tensor")
     share_embedding: bool = option(False, "source and target word embedding are one tensor")

@@ -6,7 +6,7 @@ import math
 
 from torch import Tensor, nn
 
-from uer.layers.positions import sinusoids_2021, sinusoids_2024
+from uer.layers.positions import sinusoids_2021, sinusoids_2024, sinusoids_pegasus
 
 Streams = dict[str, Tensor]
 """Id streams of equal shape: "word" token ids, "pos" positions, "seg" segment ids, and whatever a part adds."""
@@ -50,19 +50,18 @@ class SegEmbedding(nn.Module):
 class SinusoidalPosEmbedding(nn.Module):
     """Fixed sines and cosines of the position; nothing is stored in checkpoints.
 
-    2021: position p takes row p of `sinusoids_2021`. 2024: row p + 2 of `sinusoids_2024`, as fairseq, whose first
-    rows belonged to special symbols. UER-py 2024 counts positions by summing segment ids, so a second text reads
-    beyond its table; here the position is the position.
+    2021 and pegasus: position p takes row p of their table. 2024: row p + 2 of `sinusoids_2024`, as fairseq,
+    whose first rows belonged to special symbols. UER-py 2024 counts positions by summing segment ids, so a
+    second text reads beyond its table; here the position is the position.
     """
 
     def __init__(self, max_seq_length: int, emb_size: int, *, sinusoid: str) -> None:
         super().__init__()
-        old = sinusoid == "2021"
-        table = (
-            sinusoids_2021(max_seq_length, emb_size)
-            if old
-            else sinusoids_2024(max_seq_length + 2, emb_size)[2:]
-        )
+        if sinusoid == "2024":
+            table = sinusoids_2024(max_seq_length + 2, emb_size)[2:]
+        else:
+            make = sinusoids_pegasus if sinusoid == "pegasus" else sinusoids_2021
+            table = make(max_seq_length, emb_size)
         self.register_buffer("table", table, persistent=False)
 
     def forward(self, streams: Streams) -> Tensor:

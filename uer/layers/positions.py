@@ -13,8 +13,8 @@ def relative_buckets(
 ) -> Tensor:
     """The bucket of each distance key − query (Raffel et al. 2020, section 2.1).
 
-    With two directions each has half of the buckets, keys behind the query the upper half. Within b buckets the
-    distances below b/2 have their own; the others grow logarithmically up to `max_distance`.
+    With two directions each has half of the buckets, keys behind the query the upper half. Within b buckets
+    the distances below b/2 have their own; the others grow logarithmically up to `max_distance`.
 
     Args:
         distance: int64, any shape.
@@ -41,7 +41,8 @@ class RelativePositionBias(nn.Module):
     """A learned number for each head and bucket of distances, added to the scores of attention (T5).
 
     Args:
-        scale: multiplied into the result. UER divides scores and bias together by √d, while our attention adds
+        scale: multiplied into the result. UER divides scores and bias together by √d, while our attention
+            adds
             the bias after the scale, so under UER's flags this is 1/√d.
     """
 
@@ -72,6 +73,11 @@ def sinusoids_2024(rows: int, size: int) -> Tensor:
     half = size // 2
     frequency = torch.exp(torch.arange(half).float() * -(math.log(10000.0) / max(half - 1, 1)))
     return _interleaved(rows, frequency)
+
+
+def sinusoids_pegasus(rows: int, size: int) -> Tensor:
+    """[rows, size]: the columns of `sinusoids_2021`, all sines first, then all cosines (PEGASUS)."""
+    return sinusoids_2021(rows, size).unflatten(1, (size // 2, 2)).transpose(1, 2).flatten(1)
 
 
 def _interleaved(rows: int, frequency: Tensor) -> Tensor:

@@ -168,6 +168,7 @@ def build_target(name: str, config: ModelConfig, vocab_size: int) -> nn.Module:
             width,
             vocab_size,
             bias=config.has_lmtarget_bias,
+            scale=1 / math.sqrt(width) if config.scale_lm_output else 1.0,
             prefix_loss=config.prefix_lm_loss,
             label_smoothing=config.label_smoothing,
         )

@@ -10,21 +10,23 @@ from uer.targets.term import IGNORE, Run, Term, labelled, term
 
 
 class LmHead(nn.Module):
-    """output_layer(x): [..., H] → logits [..., V]."""
+    """output_layer(scale·x): [..., H] → logits [..., V]; T5 with tied weights scales by 1/√H."""
 
-    def __init__(self, hidden_size: int, vocab_size: int, *, bias: bool) -> None:
+    def __init__(self, hidden_size: int, vocab_size: int, *, bias: bool, scale: float = 1.0) -> None:
         super().__init__()
+        self.scale = scale
         self.output_layer = nn.Linear(hidden_size, vocab_size, bias=bias)
 
     def logits(self, hidden: Tensor) -> Tensor:
         """[..., H] → [..., V]"""
-        return self.output_layer(hidden)
+        return self.output_layer(hidden if self.scale == 1.0 else hidden * self.scale)
 
 
 class LmTarget(LmHead):
     """Predicts the token after each position: `labels["lm"]` has the leading shape of hidden.
 
     Args:
+        scale: multiplied into the hidden states.
         prefix_loss: count only labels that belong to the second text.
         label_smoothing: see `uer.targets.term.term`.
     """
@@ -38,10 +40,11 @@ class LmTarget(LmHead):
         vocab_size: int,
         *,
         bias: bool,
+        scale: float = 1.0,
         prefix_loss: bool = False,
         label_smoothing: float = 0.0,
     ) -> None:
-        super().__init__(hidden_size, vocab_size, bias=bias)
+        super().__init__(hidden_size, vocab_size, bias=bias, scale=scale)
         self.prefix_loss, self.label_smoothing = prefix_loss, label_smoothing
 
     def forward(

@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from uer.data.batch import Batch
 from uer.data.readers import read_tsv
 from uer.errors import DataError
+from uer.layers.activations import activation
 from uer.layers.layout import Layout
 from uer.layers.pooling import pool
 from uer.metrics import Confusion
@@ -34,6 +35,8 @@ HEAD = (r"output_layer_[12]\.",)
 class ClassifierModel(Model):
     """logits = output_layer_2(tanh(output_layer_1(pooled hidden states))).
 
+    The configuration may name another activation (`head_act`), or "none" for a single layer.
+
     Args:
         body: embedding and encoder (`uer.models.build.build_body`).
         labels_num: C.
@@ -44,15 +47,19 @@ class ClassifierModel(Model):
     def __init__(self, body: Model, *, labels_num: int, pooling: str, soft_alpha: float = 0.5) -> None:
         super().__init__(body.config, embedding=body.embedding, encoder=body.encoder)
         self.pooling, self.soft_alpha = pooling, soft_alpha
-        self.output_layer_1 = nn.Linear(body.config.hidden_size, body.config.hidden_size)
-        self.output_layer_2 = nn.Linear(body.config.hidden_size, labels_num)
+        width, act = body.config.hidden_size, body.config.head_act or "tanh"
+        self.output_layer_1 = None if act == "none" else nn.Linear(width, width)
+        self.output_layer_2 = nn.Linear(width, labels_num)
+        self.act = None if act == "none" else activation(act)
 
     def logits(self, inputs: Inputs, *, layout: Layout | Literal["auto"] = "auto") -> Tensor:
         """fp32 [B, C] from `src` and `seg` [B, L]."""
         side = self.source(inputs, layout)
         hidden = self._encode(side, None, False).hidden
         pooled = pool(self.pooling, hidden, side.streams["seg"], side.layout)
-        return self.output_layer_2(torch.tanh(self.output_layer_1(pooled))).float()
+        if self.output_layer_1 is not None:
+            pooled = self.act(self.output_layer_1(pooled))
+        return self.output_layer_2(pooled).float()
 
     def forward(
         self, inputs: Inputs, labels: Inputs, *, layout: Layout | Literal["auto"] = "auto"
