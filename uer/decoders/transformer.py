@@ -18,7 +18,7 @@ class TransformerDecoder(nn.Module):
     Args:
         transformer_decoder: the layers.
         layer_norm: the final norm of a pre-norm stack.
-        self_pos_emb: position bias of the self-attention, shared by all layers; attention to the memory has none.
+        self_pos_emb: position bias of self-attention, shared by all layers; attention to the memory has none.
     """
 
     def __init__(

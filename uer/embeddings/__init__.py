@@ -1,4 +1,4 @@
-"""Embeddings: id streams in, vectors out. The table maps `--embedding` names to classes without importing torch."""
+"""Embeddings. The table maps `--embedding` names to classes without importing torch."""
 
 EMBEDDINGS = {
     "word": "uer.embeddings.parts:WordEmbedding",

@@ -12,7 +12,8 @@ class DualEmbedding(nn.Module):
     """Stream i has `embedding_i`; the two may be one module.
 
     Args:
-        norms: a second norm for each stream, `stream_i_layer_norm`. UER-py 2024 has it by oversight (and a second
+        norms: a second norm for each stream, `stream_i_layer_norm`. UER-py 2024 has it by oversight (and a
+            second
             dropout, which is left out here); it is built only for files that hold it.
     """
 

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from uer.layers.positions import sinusoids_2021, sinusoids_2024, sinusoids_pegasus
 
 Streams = dict[str, Tensor]
-"""Id streams of equal shape: "word" token ids, "pos" positions, "seg" segment ids, and whatever a part adds."""
+"""Id streams of equal shape: "word" token ids, "pos" positions, "seg" segment ids, and what a part adds."""
 
 
 class WordEmbedding(nn.Module):

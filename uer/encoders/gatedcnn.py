@@ -79,7 +79,7 @@ class GatedcnnEncoder(nn.Module):
         layout: Layout,
         state: StateCache | None,
     ) -> Tensor:
-        """[S, C, T] → [S, H, T]; before the first token stand k − 1 zeros, or the tokens that `state` keeps."""
+        """[S, C, T] → [S, H, T]; in front stand k − 1 zeros, or the tokens that `state` keeps."""
         if state is None or state.state is None:
             x = F.pad(x, (self.kernel_size - 1, 0))
         else:

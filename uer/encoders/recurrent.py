@@ -1,7 +1,7 @@
 """Recurrent encoders. They read real tokens only: a backward direction begins at the last real token.
 
-UER-py reads padding too, so that its outputs depend on the length a row is padded to. Given a `Layout.dense`, in
-which padding counts as real, these encoders compute what UER-py does.
+UER-py reads padding too, so that its outputs depend on the length a row is padded to. Given a `Layout.dense`,
+in which padding counts as real, these encoders compute what UER-py does.
 
 Shapes: S sequences, T tokens of the longest, E embedding size, H hidden size.
 """
@@ -78,7 +78,7 @@ class RecurrentEncoder(nn.Module):
 def run_stack(
     stack: nn.RNNBase, packed: Tensor, layout: Layout, cache: StateCache | None, each: bool
 ) -> list[Tensor]:
-    """A stack over packed tokens [N, E]; the final state goes to `cache`. Returns as `RecurrentEncoder.read`."""
+    """A stack over packed tokens [N, E]; the final state goes to `cache`. Returns as `read` does."""
     sequences = layout.to_sequences(packed)
     if each:
         outputs = []
@@ -103,7 +103,8 @@ def _run(
     """One call of torch's module, [S, T, …] → [S, T, …] and the state; with `weights` in place of its own."""
     if state is not None and not isinstance(stack, nn.LSTM):
         state = state[0]
-    # Read forwards, a sequence ends before its padding: only the other direction and the final state need the lengths.
+    # Read forwards, a sequence ends before its padding: only the other direction and the final state need the
+    # lengths.
     ragged = not layout.even and (stack.bidirectional or final_state)
     if ragged:
         sequences = pack_padded_sequence(
@@ -137,7 +138,7 @@ def _single_layers(stack: nn.RNNBase) -> list[tuple[nn.RNNBase, dict[str, Tensor
 
 
 class RnnEncoder(RecurrentEncoder):
-    """One stacked recurrent network E → H; `bidirectional` gives each direction H/2 and joins them in each layer.
+    """One recurrent stack E → H; `bidirectional` gives each direction H/2 and joins them in each layer.
 
     Args:
         dropout: rate between the layers and on the output.
@@ -171,7 +172,7 @@ class GruEncoder(RnnEncoder):
 
 
 class BirnnEncoder(RecurrentEncoder):
-    """Two independent stacks E → H/2, one reading backwards, joined at the end: [forward, backward] (ELMo)."""
+    """Two independent stacks E → H/2, one reading backwards; the outputs are joined (ELMo)."""
 
     cell: type[nn.RNNBase] = nn.RNN
 

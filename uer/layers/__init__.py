@@ -1,1 +1,1 @@
-"""Tensor building blocks: layouts, masks, attention, norms, feed-forward layers, positions. Sizes in, tensors out."""
+"""Tensor building blocks: layouts, masks, attention, norms, feed-forward layers, positions."""

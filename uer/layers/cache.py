@@ -59,7 +59,7 @@ class KVCache:
 
 
 class MemoryCache:
-    """Keys and values of a decoder layer over the encoder's output: computed once, then the same at every step."""
+    """Keys and values of a decoder layer over the encoder's output: computed once, used at every step."""
 
     def __init__(self) -> None:
         self.held: tuple[Tensor, Tensor] | None = None
@@ -74,7 +74,7 @@ class MemoryCache:
 
 
 class StateCache:
-    """The state of a recurrent or convolutional encoder: a tuple of tensors whose dimension `row_dim` is B."""
+    """The state of a recurrent or convolutional encoder: tensors whose dimension `row_dim` is B."""
 
     def __init__(self, row_dim: int) -> None:
         self.row_dim = row_dim
@@ -116,7 +116,7 @@ class Caches:
         return self.seg
 
     def next_positions(self, seg: Tensor) -> Tensor:
-        """[B, T] position ids of new tokens with segment ids `seg`: the number of real tokens in front of each."""
+        """[B, T] position ids of new tokens: the number of real tokens in front of each."""
         whole = seg if self.seg is None else torch.cat([self.seg, seg], dim=1)
         return row_positions(whole)[:, -seg.shape[1] :]
 

@@ -12,8 +12,9 @@ LEVELS = 1 << 16
 def dropout(x: Tensor, rate: float) -> Tensor:
     """x with each number zeroed at `rate`, the others divided by what is kept (Srivastava et al. 2014).
 
-    On the CPU one 64-bit draw of torch's generator decides over four numbers, since drawing is most of the work of
-    torch's own dropout there. So `rate` is rounded to a multiple of 2⁻¹⁶; the division uses the rounded one.
+    On the CPU one 64-bit draw of torch's generator decides over four numbers, since drawing is most of the
+    work of torch's own dropout there. So `rate` is rounded to a multiple of 2⁻¹⁶; the division uses the
+    rounded one.
     """
     dropped = round(rate * LEVELS)
     if x.device.type != "cpu" or not 0 < dropped < LEVELS:

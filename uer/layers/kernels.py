@@ -12,12 +12,13 @@ from torch import Tensor
 from uer.layers.dropout import dropout as drop
 from uer.layers.masks import AttentionMask
 
-_used: dict[str, int] = {}
+KERNELS = {"fused": "torch's fused kernel", "products": "batched products"}
+_used: set[str] = set()
 
 
 def chosen() -> str:
-    """The kernels used so far in this process and how often, for the run log."""
-    return ", ".join(f"{name} ×{count}" for name, count in _used.items()) or "none yet"
+    """The kernels used so far in this process, for the run log."""
+    return ", ".join(words for name, words in KERNELS.items() if name in _used) or "none yet"
 
 
 def attend(
@@ -41,7 +42,7 @@ def attend(
     """
     mask = mask.resolved(q.shape[-2], k.shape[-2], bias, q.dtype, q.device)
     name = _choose(q, k, dropout)
-    _used[name] = _used.get(name, 0) + 1
+    _used.add(name)
     if name == "fused":
         return F.scaled_dot_product_attention(
             q, k, v, attn_mask=mask.additive, dropout_p=dropout, is_causal=mask.causal, scale=scale
@@ -77,8 +78,9 @@ def attend_with_scores(
 def _choose(q: Tensor, k: Tensor, dropout: float) -> str:
     """The kernel for these shapes: "fused" is torch's, "products" two plain batched products.
 
-    Measured on a CPU (forward and backward, heads of 64): torch's kernel has no dropout there and falls back to a
-    form 1.1 to 2 times slower than ours; in bf16 it is 1.4 to 5 times slower up to 256 keys; else it is faster.
+    Measured on a CPU (forward and backward, heads of 64): torch's kernel has no dropout there and falls back
+    to a form 1.1 to 2 times slower than ours; in bf16 it is 1.4 to 5 times slower up to 256 keys; else it is
+    faster.
     """
     if q.device.type != "cpu":
         return "fused"

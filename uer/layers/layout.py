@@ -13,7 +13,7 @@ from torch import Tensor
 
 
 class _Take(torch.autograd.Function):
-    """Rows `index` of x. The indices differ from each other, so the gradient is a plain copy and not a sum."""
+    """Rows `index` of x. The indices differ from each other, so the gradient is a copy, not a sum."""
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, index: Tensor) -> Tensor:
@@ -27,7 +27,7 @@ class _Take(torch.autograd.Function):
 
 
 class _Place(torch.autograd.Function):
-    """The inverse of `_Take`: the rows of x at the places `index` of a tensor of `size` rows, `fill` elsewhere."""
+    """The inverse of `_Take`: rows of x at the places `index` of `size` rows, `fill` elsewhere."""
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, index: Tensor, size: int, fill: float) -> Tensor:
@@ -167,7 +167,7 @@ class Layout:
 
     @property
     def reversed(self) -> Tensor:
-        """[N] places in the packed order that turn each sequence around; turning twice gives the old order."""
+        """[N] places in the packed order that turn each sequence around; twice gives the old order."""
         first = self.first.repeat_interleave(self.lengths, output_size=self.tokens)
         last = self.last.repeat_interleave(self.lengths, output_size=self.tokens)
         return first + last - torch.arange(self.tokens, device=first.device)

@@ -42,7 +42,7 @@ class AttentionMask:
     def resolved(
         self, queries: int, keys: int, bias: Tensor | None, dtype: torch.dtype, device: torch.device
     ) -> AttentionMask:
-        """An equal mask in which `causal` stands alone over a square of scores, or not at all; `bias` is merged in."""
+        """An equal mask with `bias` merged in, and `causal` left only where it stands alone over a square."""
         causal = self.causal and queries > 1
         additive = self.additive if bias is None else bias if self.additive is None else self.additive + bias
         if causal and (additive is not None or queries != keys):
@@ -82,9 +82,9 @@ def self_attention_mask(
 ) -> AttentionMask:
     """The mask of self-attention.
 
-    fully_visible: all real keys. causal: keys up to the query. causal_with_prefix: the first text (seg 1) whole,
-    the second causally (UniLM, Dong et al. 2019). Keys of padding are hidden from real queries in all three; UER
-    leaves them visible under `causal`, which makes no difference while padding stands at the end.
+    fully_visible: all real keys; causal: keys up to the query; causal_with_prefix: the first text (seg 1)
+    whole and the second causally (UniLM, Dong et al. 2019). Keys of padding are hidden from real queries in
+    all three; UER leaves them visible under `causal`, which matters only when padding stands in front.
 
     Args:
         seg: [N] with a layout, else [B, Tk] of all keys, cached ones included.
@@ -93,7 +93,8 @@ def self_attention_mask(
     """
     if layout is not None:
         seg = layout.to_sequences(seg)
-        # Under `causal` the gaps behind short sequences are later than every real query, so nothing need be hidden.
+        # Under `causal` the gaps behind short sequences are later than every real query, so nothing need be
+        # hidden.
         real = None if layout.even or kind == "causal" else layout.real
     else:
         real = key_visibility(seg)
@@ -102,7 +103,7 @@ def self_attention_mask(
 
 
 def key_visibility(seg: Tensor) -> Tensor | None:
-    """[B, T] bool of the real keys, or None when all are known to be real (asked on the CPU only: no waiting)."""
+    """[B, T] bool of the real keys, or None when all are known to be real (asked on the CPU only)."""
     real = real_tokens(seg)
     return None if seg.device.type == "cpu" and bool(real.all()) else real
 
@@ -110,7 +111,7 @@ def key_visibility(seg: Tensor) -> Tensor | None:
 def cross_attention_mask(
     memory_seg: Tensor, *, memory_layout: Layout | None = None, dtype: torch.dtype
 ) -> AttentionMask:
-    """The mask of attention to a memory: its real positions. `memory_seg`: [N] with a layout, else [B, Tk]."""
+    """The mask of attention to a memory: its real positions. `memory_seg`: as `seg` above."""
     if memory_layout is not None:
         real = None if memory_layout.even else memory_layout.real
     else:

@@ -1,4 +1,4 @@
-"""Layer norms. Each normalises the last dimension [..., H] and takes its statistics in fp32 whatever the input."""
+"""Layer norms over the last dimension [..., H], with statistics in fp32 at least."""
 
 from __future__ import annotations
 

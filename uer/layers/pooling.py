@@ -32,8 +32,8 @@ POOLINGS = {"first": _first, "last": _last, "mean": _mean, "max": _max}
 def pool(kind: str, hidden: Tensor, seg: Tensor, layout: Layout | None = None) -> Tensor:
     """One vector a sequence, [S, H].
 
-    UER-py weighs the second text twice in `mean` and breaks on it in `last` and `max`; here every real token counts
-    once.
+    UER-py weighs the second text twice in `mean` and breaks on it in `last` and `max`; here every real token
+    counts once.
 
     Args:
         kind: first (token), last (real token), mean or max.

@@ -63,13 +63,13 @@ class RelativePositionBias(nn.Module):
 
 
 def sinusoids_2021(rows: int, size: int) -> Tensor:
-    """[rows, size]: row p has sin(p·f_i) at 2i and cos(p·f_i) at 2i+1, f_i = 10000^(−2i/size) (UER-py 2021)."""
+    """[rows, size]: row p holds sin(p·f_i), cos(p·f_i) at 2i, 2i+1, f_i = 10000^(−2i/size) (UER-py 2021)."""
     frequency = torch.exp(torch.arange(0, size, 2).float() * -(math.log(10000.0) / size))
     return _interleaved(rows, frequency)
 
 
 def sinusoids_2024(rows: int, size: int) -> Tensor:
-    """[rows, size] as `sinusoids_2021` with f_i = exp(−i·ln 10000 / (size/2 − 1)) (UER-py 2024, tensor2tensor)."""
+    """[rows, size] as `sinusoids_2021` with f_i = exp(−i·ln 10000 / (size/2 − 1)) (UER-py 2024)."""
     half = size // 2
     frequency = torch.exp(torch.arange(half).float() * -(math.log(10000.0) / max(half - 1, 1)))
     return _interleaved(rows, frequency)

@@ -55,7 +55,7 @@ class TransformerLayer(nn.Module):
 
 
 class TransformerDecoderLayer(nn.Module):
-    """Causal self-attention, attention to the encoder's output, feed-forward; norms as in `TransformerLayer`."""
+    """Self-attention, attention to the encoder's output, feed-forward; norms as in `TransformerLayer`."""
 
     def __init__(
         self,

@@ -252,7 +252,7 @@ def _position_bias(config: ModelConfig, *, bidirectional: bool) -> RelativePosit
 
 
 def _tie_output(model: Model) -> None:
-    """One tensor for the output layer and the word embedding: mlm's with the source's, else lm's with the decoder's."""
+    """One tensor for output layer and word embedding: mlm's and the source's, else lm's and the decoder's."""
     targets = dict(model.target.named_children()) if model.target is not None else {}
     if "mlm" in targets:
         _share(targets["mlm"].linear_2, model.embedding.word.embedding, "--tie_weights")

@@ -47,13 +47,14 @@ class Targets(nn.Module):
 class Model(nn.Module):
     """The composition. Any of `tgt_embedding`, `decoder` and `target` may be absent; subclasses add heads.
 
-    `inputs` of all methods: "src" [B, L] token ids; "seg" [B, L] (0 padding, 1 first text, 2 second; absent: all 1);
-    optional "pos" [B, L] (absent: counted from 0 over the real tokens of each row or document); "doc" [B, L] numbers
-    documents packed into one row, which then do not see each other; further keys are streams for embedding parts.
-    With a decoder also "tgt_in" [B, T], "tgt_seg", "tgt_pos". A dual model takes "src_0", "seg_0", "src_1", "seg_1".
+    `inputs` of all methods: "src" [B, L] token ids; "seg" [B, L] (0 padding, 1 first text, 2 second; absent:
+    all 1); optional "pos" [B, L] (absent: counted from 0 over the real tokens of each row or document); "doc"
+    [B, L] numbers documents packed into one row, which then do not see each other; further keys are streams
+    for embedding parts. With a decoder also "tgt_in" [B, T], "tgt_seg", "tgt_pos". A dual model takes
+    "src_0", "seg_0", "src_1", "seg_1".
 
-    `layout` of all methods: "auto" packs the real tokens and hands back [B, L, H], zero at padding; a `Layout` hands
-    back [N, H]; None computes padding too, which caches need.
+    `layout` of all methods: "auto" packs the real tokens and hands back [B, L, H], zero at padding; a
+    `Layout` hands back [N, H]; None computes padding too, which caches need.
     """
 
     def __init__(
@@ -82,7 +83,8 @@ class Model(nn.Module):
         """The terms of every target.
 
         Args:
-            labels: by the names the targets ask for; those on the token grid are [B, L] ([B, T] with a decoder).
+            labels: by the names the targets ask for; those on the token grid are [B, L] ([B, T] with a
+                decoder).
             layout, tgt_layout: of source and target, when they are known already.
         """
         source = self.source(inputs, layout)
@@ -107,7 +109,7 @@ class Model(nn.Module):
         caches: Caches | None = None,
         all_layers: bool = False,
     ) -> EncoderOutput:
-        """Embedding and encoder; see the class for `inputs` and `layout`. With `caches` the layout is None."""
+        """Embedding and encoder; see the class for the arguments. With `caches` the layout is None."""
         side = self.source(inputs, None if caches is not None else layout, caches)
         out = self._encode(side, caches, all_layers)
         return _unpacked(out, side.layout) if layout == "auto" and side.layout is not None else out
@@ -136,7 +138,7 @@ class Model(nn.Module):
         caches: Caches | None = None,
         all_layers: bool = False,
     ) -> EncoderOutput:
-        """Target embedding and decoder over a memory: [B, L, H] and seg [B, L], or both packed by `memory_layout`."""
+        """Target embedding and decoder over a memory [B, L, H] with its seg, or packed by `memory_layout`."""
         side = self.target_side(inputs, None if caches is not None else layout, caches)
         out = self._decode(side, memory, memory_seg, memory_layout, caches, all_layers)
         return _unpacked(out, side.layout) if layout == "auto" and side.layout is not None else out
@@ -204,7 +206,7 @@ class Model(nn.Module):
         return [tuple(group) for group in groups.values() if len(group) > 1]
 
     def untie(self, name: str) -> None:
-        """Give the parameter `name` a tensor of its own, equal to the one it shared (a file that differs wins)."""
+        """Give the parameter `name` a tensor of its own, equal to the one that it shared."""
         path, _, leaf = name.rpartition(".")
         module = self.get_submodule(path)
         old = getattr(module, leaf)

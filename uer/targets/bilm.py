@@ -10,7 +10,7 @@ from uer.targets.term import Run, Term, labelled, term
 
 
 class BilmTarget(LmHead):
-    """The first half of hidden predicts the next token, the second half the one before, through one output layer.
+    """Half of hidden predicts the next token, the other half the one before, through one output layer.
 
     `labels["bilm_forward"]` and `labels["bilm_backward"]` have the leading shape of hidden.
 

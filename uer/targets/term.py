@@ -62,6 +62,7 @@ def term(logits: Tensor, labels: Tensor, *, label_smoothing: float = 0.0) -> Ter
     with torch.no_grad():
         counted = labels != IGNORE
         own = logits.gather(1, labels.clamp(min=0)[:, None]).squeeze(1)
-        # A tie for the highest logit counts as right; finding the first of them would cost as much as the loss.
+        # A tie for the highest logit counts as right; finding the first of them would cost as much as the
+        # loss.
         correct = (own >= logits.amax(dim=-1)) & counted
         return Term(loss, counted.sum(), correct.sum())
