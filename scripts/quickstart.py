@@ -124,7 +124,7 @@ def run_stage(stage: Stage, log: Path) -> None:
     began = time.perf_counter()
     with open(log, "w", encoding="utf-8") as file:
         process = subprocess.Popen(
-            [sys.executable, *stage.command],
+            [sys.executable, *shlex.split(stage.command)],
             cwd=ROOT,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
