@@ -1,0 +1,358 @@
+"""The training loop: exact gradients, schedule, skipping, saving, stopping."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from tests.training.toy import Toy, batches, rows, train
+from uer.config.training import AdversarialOptions, OptimizerOptions, TrainOptions
+from uer.errors import UerError
+from uer.training.adversarial import build_attack
+from uer.training.loop import Evaluating, Saving
+from uer.training.optimizers import build_optimizer, load_named_state, named_state
+from uer.training.precision import Precision
+from uer.utils.logging import logger
+
+
+class Catch(torch.optim.Optimizer):
+    """Keeps the gradients, the rates and what it was told, and changes nothing."""
+
+    def __init__(self, model: nn.Module) -> None:
+        super().__init__([{"params": list(model.named_parameters())}], {"lr": 0.0})
+        self.seen: list[dict[str, torch.Tensor]] = []
+        self.rates: list[float] = []
+
+    def step(self, closure=None, *, grad_scale=None, found_inf=None) -> None:
+        group = self.param_groups[0]
+        self.rates.append(group["lr"])
+        self.seen.append({n: p.grad / grad_scale for n, p in zip(group["param_names"], group["params"])})
+        self.found_inf = found_inf
+
+
+@pytest.fixture
+def lines(monkeypatch):
+    """What was logged."""
+    said: list[str] = []
+    monkeypatch.setattr(logger, "info", lambda text, *values: said.append(text % values))
+    return said
+
+
+def gradients(
+    size: int, count: int, dtype: torch.dtype, attack: bool = False
+) -> list[dict[str, torch.Tensor]]:
+    """Gradients of a window of `count` batches of `size` rows; no clipping."""
+    model = Toy(dtype=dtype)
+    caught = Catch(model)
+    options = AdversarialOptions(use_adv=attack, adv_type="pgd")
+    train(
+        model,
+        batches(size),
+        count,
+        size=count,
+        optimizer=caught,
+        optim=OptimizerOptions(max_grad_norm=0.0),
+        attack=build_attack(model, options),
+    )
+    return caught.seen
+
+
+@pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float64, 1e-10), (torch.float32, 1e-5)])
+@pytest.mark.parametrize("attack", [False, True])
+def test_a_window_is_one_batch_however_it_is_cut(dtype, tolerance, attack):
+    whole = gradients(32, 1, dtype, attack)[0]
+    for size, count in ((8, 4), (4, 8), (1, 32)):
+        (cut,) = gradients(size, count, dtype, attack)
+        for name, grad in whole.items():
+            assert (cut[name] - grad).abs().max() <= tolerance * grad.abs().max(), name
+
+
+def test_the_gradient_is_that_of_the_mean_over_all_predictions():
+    model = Toy(dtype=torch.float64)
+    batch = rows(np.arange(32))
+    src, labels = (
+        torch.from_numpy(batch.inputs["src"]),
+        {k: torch.from_numpy(v) for k, v in batch.labels.items()},
+    )
+    hidden = torch.tanh(model.inner(model.embedding(src)))
+    loss = F.cross_entropy(model.mlm(hidden).flatten(0, 1), labels["mlm"].flatten(), ignore_index=-100)
+    (loss + F.cross_entropy(model.sp(hidden.mean(1)), labels["sp"])).backward()
+    caught = gradients(4, 8, torch.float64)[0]
+    for name, param in model.named_parameters():
+        torch.testing.assert_close(caught[name], param.grad, atol=1e-12, rtol=1e-10)
+
+
+def test_the_last_short_window_counts_its_own_predictions():
+    model = Toy(dtype=torch.float64)
+    caught = Catch(model)
+    train(model, batches(4), 7, size=4, optimizer=caught, optim=OptimizerOptions(max_grad_norm=0.0))
+    reference = Toy(dtype=torch.float64)
+    other = Catch(reference)
+    train(
+        reference,
+        lambda step: rows(np.arange(16, 28)),
+        1,
+        optimizer=other,
+        optim=OptimizerOptions(max_grad_norm=0.0),
+    )
+    assert len(caught.seen) == 2
+    for name, grad in other.seen[0].items():
+        torch.testing.assert_close(caught.seen[1][name], grad, atol=1e-13, rtol=1e-10)
+
+
+def test_clipping_scales_to_the_norm_and_never_up():
+    for limit, expected in ((0.05, 0.05), (1e6, None)):
+        model = Toy(dtype=torch.float64)
+        caught = Catch(model)
+        train(model, batches(8), 1, optimizer=caught, optim=OptimizerOptions(max_grad_norm=limit))
+        norm = torch.cat([grad.flatten() for grad in caught.seen[0].values()]).norm()
+        plain = torch.cat([grad.flatten() for grad in gradients(8, 1, torch.float64)[0].values()]).norm()
+        assert float(norm) == pytest.approx(expected or float(plain), rel=1e-9)
+
+
+def test_the_schedule_counts_updates_and_update_k_uses_its_factor_of_k_minus_1():
+    model = Toy()
+    caught = Catch(model)
+    optim = OptimizerOptions(learning_rate=1.0, warmup=0.5)
+    train(model, batches(2), 8, size=2, optimizer=caught, optim=optim)
+    assert caught.rates == [0.0, 0.5, 1.0, 0.5]
+
+
+def test_groups_may_scale_the_rate():
+    model = Toy()
+    caught = Catch(model)
+    caught.param_groups[0]["lr_scale"] = 0.1
+    train(
+        model,
+        batches(2),
+        1,
+        optimizer=caught,
+        optim=OptimizerOptions(learning_rate=1.0, scheduler="constant"),
+    )
+    assert caught.rates == [0.1]
+
+
+def test_training_lowers_the_loss(lines):
+    model = Toy()
+    train(
+        model,
+        batches(16, of=64),
+        200,
+        optim=OptimizerOptions(learning_rate=0.05),
+        options=TrainOptions(report_steps=100),
+    )
+    reports = [line for line in lines if line.startswith("|")]
+    assert [line[:25] for line in reports] == ["|      100/     200 steps", "|      200/     200 steps"]
+    losses = [float(line.split("loss_mlm:")[1].split("|")[0]) for line in reports]
+    assert losses[1] < losses[0] / 10
+    assert "acc_mlm: 1.000" in reports[1]
+
+
+def states(model: nn.Module, optimizer: torch.optim.Optimizer) -> dict[str, torch.Tensor]:
+    return {k: v.clone() for k, v in (model.state_dict() | named_state(optimizer)).items()}
+
+
+@pytest.mark.parametrize("name", ["adamw", "adafactor"])
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+def test_a_run_that_starts_at_a_window_ends_with_the_same_bits(name, precision):
+    optim = OptimizerOptions(optimizer=name, learning_rate=0.02)
+    common = {"size": 3, "optim": optim, "precision": Precision(precision)}
+    whole = Toy(dropout=0.2)
+    expected = states(whole, train(whole, batches(4), 23, **common))
+
+    model, kept = Toy(dropout=0.2), {}
+    optimizer = build_optimizer(model, optim)
+
+    def save(step, progress):
+        kept[step] = (states(model, optimizer), progress)
+
+    train(model, batches(4), 23, optimizer=optimizer, saving=Saving(save, 5), **common)
+    assert sorted(kept) == [6, 12, 15, 21, 23], (
+        "at the first end of a window from each multiple on, and at the end"
+    )
+    state, progress = kept[12]
+    torch.rand(7)  # whatever else draws in between does not matter
+    again = Toy(dropout=0.2, seed=99)
+    again.load_state_dict({key: state[key] for key in again.state_dict()})
+    optimizer = build_optimizer(again, optim)
+    load_named_state(optimizer, {key: value for key, value in state.items() if ":" in key}, "x")
+    train(again, batches(4), 23, optimizer=optimizer, start=12, progress=progress, **common)
+    final = states(again, optimizer)
+    assert final.keys() == expected.keys()
+    assert all(torch.equal(final[key], expected[key]) for key in expected)
+
+
+class Poison(Toy):
+    """Its loss is not finite on the instances given."""
+
+    def __init__(self, instances, value=float("nan")) -> None:
+        super().__init__()
+        self.poisoned, self.value = rows(np.array(instances)).inputs["src"], value
+
+    def forward(self, inputs, labels):
+        terms = super().forward(inputs, labels)
+        bad = any((inputs["src"] == torch.from_numpy(row)).all(1).any() for row in self.poisoned)
+        return {k: t._replace(loss_sum=t.loss_sum * self.value) for k, t in terms.items()} if bad else terms
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_a_loss_that_is_not_finite_skips_the_update_and_is_said(lines, tmp_path, value):
+    model = Poison([9], value)
+    before = []
+    evaluating = Evaluating(lambda step: before.append(states(model, optimizer)), 1)
+    optimizer = build_optimizer(model, OptimizerOptions(learning_rate=0.02, scheduler="constant"))
+    train(model, batches(4), 5, optimizer=optimizer, evaluating=evaluating, folder=tmp_path)
+    assert "Step 3: loss or gradient is not finite; this update is skipped (1 so far, 1 in a row)." in lines
+    assert all(torch.equal(before[1][key], before[2][key]) for key in before[1])
+    assert not all(torch.equal(before[2][key], before[3][key]) for key in before[1])
+    record = json.loads((tmp_path / "metrics.jsonl").read_text().splitlines()[-1])
+    assert record["skipped"] == 1 and record["loss"] is not None
+
+
+def test_a_gradient_that_is_not_finite_skips_the_update(lines):
+    model = Toy()
+    model.mlm.weight.register_hook(lambda grad: grad * float("inf"))
+    before = {key: value.clone() for key, value in model.state_dict().items()}
+    train(model, batches(4), 3)
+    assert sum("is not finite" in line for line in lines) == 3
+    assert all(torch.equal(value, before[key]) for key, value in model.state_dict().items())
+
+
+def test_too_many_bad_updates_stop_the_run_and_name_the_instances(lines):
+    saved = []
+    with pytest.raises(UerError) as caught:
+        train(
+            Poison(range(8, 40)),
+            batches(4),
+            20,
+            options=TrainOptions(max_bad_steps=3),
+            saving=Saving(lambda step, progress: saved.append(step), 2),
+        )
+    assert "3 updates in a row had no finite loss and gradient (--max_bad_steps), the last at step 5" in str(
+        caught.value
+    )
+    assert "on instances 16, 17, 18, 19; lower --learning_rate" in str(caught.value)
+    assert saved == [2, 4], "skipped updates leave finite weights, which may be saved"
+
+
+def test_bad_updates_are_counted_in_a_row_and_over_a_resume(lines):
+    train(Poison([0, 8, 16]), batches(4), 6, options=TrainOptions(max_bad_steps=2))
+    kept = {}
+    train(
+        Poison([0, 1, 2, 3, 4]), batches(4), 2, saving=Saving(lambda step, progress: kept.update(progress), 2)
+    )
+    assert kept == {"skipped": 2, "bad_in_a_row": 2, "loss_scale": {}}
+    with pytest.raises(UerError, match="3 updates in a row"):
+        train(Poison([8]), batches(4), 6, options=TrainOptions(max_bad_steps=3), start=2, progress=kept)
+
+
+def test_weights_that_are_not_finite_are_never_saved():
+    model, saved = Toy(), []
+
+    def spoil(step):
+        model.mlm.bias.data[3] = float("inf")
+
+    with pytest.raises(UerError, match="the weights are no longer finite at step 1, so they are not saved"):
+        train(
+            model,
+            batches(4),
+            3,
+            evaluating=Evaluating(spoil, 1),
+            saving=Saving(lambda *values: saved.append(values), 1),
+        )
+    assert not saved
+
+
+def test_evaluation_comes_where_asked_and_at_the_end_and_leaves_no_trace():
+    def run(evaluate):
+        model = Toy(dropout=0.5)
+
+        def look(step):
+            seen.append((step, model.training))
+            model.eval()
+            torch.rand(3)
+
+        seen = []
+        train(model, batches(4), 7, size=2, period=4, evaluating=Evaluating(look, 4) if evaluate else None)
+        return model.state_dict(), seen
+
+    plain, _ = run(False)
+    looked, seen = run(True)
+    assert seen == [(4, True), (7, True)]
+    assert all(torch.equal(plain[key], looked[key]) for key in plain)
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_saves_the_last_whole_window_and_interrupts(lines, number):
+    model = Toy(dropout=0.1)
+    saved = {}
+    before = signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM)
+
+    def saving(step, progress):
+        saved[step] = {key: value.clone() for key, value in model.state_dict().items()}
+
+    calls = []
+
+    def forward_hook(*_):
+        calls.append(None)
+        if len(calls) == 5:  # in the middle of the second window
+            os.kill(os.getpid(), number)
+
+    model.register_forward_hook(forward_hook)
+    with pytest.raises(KeyboardInterrupt):
+        train(model, batches(4), 30, size=3, saving=Saving(saving, 100))
+    assert list(saved) == [3]
+    assert (signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM)) == before
+    assert lines[-1] == "Stopped after 3 of 30 steps."
+    undisturbed, kept = Toy(dropout=0.1), {}
+    train(
+        undisturbed,
+        batches(4),
+        30,
+        size=3,
+        saving=Saving(
+            lambda step, _: kept.update({step: {k: v.clone() for k, v in undisturbed.state_dict().items()}}),
+            3,
+        ),
+    )
+    assert all(torch.equal(kept[3][key], saved[3][key]) for key in kept[3])
+
+
+def test_a_second_signal_stops_at_once():
+    model = Toy()
+    saved = []
+
+    def forward_hook(*_):
+        os.kill(os.getpid(), signal.SIGINT)
+        os.kill(os.getpid(), signal.SIGINT)
+
+    model.register_forward_hook(forward_hook)
+    with pytest.raises(KeyboardInterrupt):
+        train(model, batches(4), 30, saving=Saving(lambda *values: saved.append(values), 1))
+    assert not saved
+
+
+def test_a_signal_before_the_first_update_saves_nothing(lines):
+    saved = []
+
+    def get_batch(step):
+        if step == 0:
+            os.kill(os.getpid(), signal.SIGTERM)
+        return batches(4)(step)
+
+    with pytest.raises(KeyboardInterrupt):
+        train(Toy(), get_batch, 30, size=40, saving=Saving(lambda *values: saved.append(values), 1))
+    assert not saved and lines[-1] == "Stopped after 0 of 30 steps."
+
+
+def test_a_finished_run_has_nothing_left_to_do():
+    saved = []
+    train(Toy(), batches(4), 6, start=6, saving=Saving(lambda *values: saved.append(values), 2))
+    assert not saved
