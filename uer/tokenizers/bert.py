@@ -21,7 +21,7 @@ import numpy as np
 
 from uer.tokenizers import bert_chars
 from uer.tokenizers.base import Tokenizer
-from uer.tokenizers.bert_chars import ALONE, DROP, EXPAND, LETTER, MOVES
+from uer.tokenizers.bert_chars import ALONE, DROP, EXPAND, LETTER, MOVES, SPACE
 from uer.tokenizers.special import SpecialTokens
 from uer.tokenizers.text import join, join_wordpieces, sound
 from uer.tokenizers.vocab import Vocab
@@ -57,11 +57,13 @@ class BertTokenizer(Tokenizer):
         # Per code point: the id when it stands alone, otherwise its class, which is negative.
         self._table = np.where(classes == ALONE, alone.take(self._chars.letters), classes.astype(np.int32))
         # Per code point: its letter inside a word, a blank for whatever parts words.
-        self._letters = np.where(classes == LETTER, self._chars.letters, np.uint32(BLANK))
+        self._letters = np.where(
+            (classes == LETTER) | (classes == MOVES), self._chars.letters, np.uint32(BLANK)
+        )
 
     def encode_batch(self, texts: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
         """See `Tokenizer.encode_batch`."""
-        return encode_blocks(texts, self._encode_block, self._words)
+        return encode_blocks(texts, self._encode_block, self._words, self._cut_place)
 
     def join_tokens(self, tokens: Sequence[str]) -> str:
         """Words put together from their pieces, blanks only where a reader expects them."""
@@ -125,6 +127,12 @@ class BertTokenizer(Tokenizer):
         kinds = self._table.take(codes)
         kinds[kinds == MOVES] = LETTER
         return codes, kinds, ends
+
+    def _cut_place(self, text: str, start: int, stop: int) -> int:
+        """Behind a blank or what stands alone; see `encode_blocks`."""
+        _, codes, _ = join([text[start:stop]])
+        parting = np.flatnonzero(self._table.take(codes[:-1]) >= SPACE)
+        return start + int(parting[-1]) + 1 if parting.size else start
 
     @cached_property
     def _normalizer(self) -> Any:

@@ -14,7 +14,7 @@ import numpy as np
 
 from uer.errors import DataError
 from uer.tokenizers.base import Tokenizer
-from uer.tokenizers.gpt2_words import word_bounds
+from uer.tokenizers.gpt2_words import cut_place, word_bounds
 from uer.tokenizers.special import SpecialTokens
 from uer.tokenizers.text import join, sound
 from uer.tokenizers.vocab import Vocab, read_text
@@ -73,7 +73,7 @@ class BpeTokenizer(Tokenizer):
 
     def encode_batch(self, texts: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
         """See `Tokenizer.encode_batch`."""
-        return encode_blocks(texts, self._encode_block, self._words)
+        return encode_blocks(texts, self._encode_block, self._words, cut_place)
 
     def _encode_block(self, texts: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
         """Ids of a few texts, and the end of each text in them."""

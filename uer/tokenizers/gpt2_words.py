@@ -13,6 +13,7 @@ from functools import cache
 import numpy as np
 
 from uer.tokenizers.bert_chars import UNICODE_SIZE, unpack
+from uer.tokenizers.text import join
 
 LETTER, NUMBER, OTHER, SPACE, END = 0, 1, 2, 3, 4
 _BLANK, _APOSTROPHE = ord(" "), ord("'")
@@ -76,3 +77,14 @@ def _part_contractions(codes: np.ndarray, begins: np.ndarray) -> None:
     quotes, lengths = quotes[lengths > 0], lengths[lengths > 0]
     begins[quotes + 1] = False
     begins[quotes + 1 + lengths] = True
+
+
+def cut_place(text: str, start: int, stop: int) -> int:
+    """Where a word begins whatever stands before it (see `words.encode_blocks`): where the class changes, not
+    behind white space (its last blank belongs to the next word) or an apostrophe (a contraction).
+    """
+    _, codes, _ = join([text[start:stop]])
+    kinds = load().take(codes[:-1])
+    before = kinds[:-1]
+    places = np.flatnonzero((kinds[1:] != before) & (before != SPACE) & (codes[:-2] != _APOSTROPHE))
+    return start + int(places[-1]) + 1 if places.size else start

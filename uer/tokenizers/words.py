@@ -1,5 +1,5 @@
-"""Words cut once and remembered, so that each costs a dictionary look-up however often it comes; the loop over
-blocks of texts around it."""
+"""Words cut once and remembered, so that each costs a dictionary look-up however often it comes; and the loop
+over blocks of texts around it."""
 
 from __future__ import annotations
 
@@ -102,15 +102,29 @@ def encode_blocks(
     texts: Sequence[str],
     encode_block: Callable[[Sequence[str]], tuple[np.ndarray, np.ndarray]],
     memory: WordMemory,
+    cut_place: Callable[[str, int, int], int],
 ) -> tuple[np.ndarray, np.ndarray]:
-    """`Tokenizer.encode_batch` by a function that gives the ids of a few texts and the end of each."""
+    """`Tokenizer.encode_batch` by a function that gives the ids of a few texts and the end of each.
+
+    Args:
+        texts: any number of texts of any length.
+        encode_block: ids of a few texts, and the end of each in them.
+        memory: told when no handle is in use.
+        cut_place: of (text, start, stop), the last place after `start` and up to `stop` where a text may be
+            cut in two without changing its ids; `start` when there is none.
+    """
     parts, ends, total = [np.empty(0, np.int32)], [np.zeros(1, np.int64)], 0
     for block in blocks(texts):
-        ids, block_ends = encode_block(block)
-        parts.append(ids)
-        ends.append(block_ends + total)
-        total += len(ids)
-        memory.shrink()
+        whole = len(block) > 1 or len(block[0]) <= BLOCK
+        for run in (block,) if whole else pieces(block[0], cut_place):
+            ids, run_ends = encode_block(run)
+            memory.shrink()
+            parts.append(ids)
+            if whole:
+                ends.append(run_ends + total)
+            total += len(ids)
+        if not whole:
+            ends.append(np.array([total]))
     return np.concatenate(parts), np.concatenate(ends)
 
 
@@ -124,3 +138,17 @@ def blocks(texts: Sequence[str]) -> Iterator[Sequence[str]]:
             start, size = stop, len(text) + 1
     if start < len(texts):
         yield texts[start:]
+
+
+def pieces(text: str, cut_place: Callable[[str, int, int], int]) -> Iterator[list[str]]:
+    """A long text in pieces of about `BLOCK` characters, longer where it cannot be cut."""
+    start, stop, looked = 0, BLOCK, 0
+    while stop < len(text):
+        place = cut_place(text, max(start, looked), stop)
+        if place > max(start, looked):
+            yield [text[start:place]]
+            start = looked = place
+            stop = start + BLOCK
+        else:
+            looked, stop = stop, stop + BLOCK
+    yield [text[start:]]
