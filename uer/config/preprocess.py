@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from uer.config.options import Options, fraction, not_negative, option, positive
@@ -16,6 +17,8 @@ DATA_PROCESSORS: dict[str, tuple[str, ...]] = {
 }
 # Those that hide tokens: only for them a dataset is multiplied, masked in advance or at batch time.
 MASKED = ("bert", "mlm")
+# Those whose second text has a tokenizer of its own.
+TWO_TOKENIZERS: tuple[str, ...] = ()
 ENCODING_ERRORS = ("strict", "replace", "skip")
 
 
@@ -90,3 +93,26 @@ class PreprocessOptions(Options):
         choices=ENCODING_ERRORS,
     )
     target: tuple[str, ...] = option((), "spelling of --data_processor in UER-py 2021")
+
+
+def check_combination(files: PreprocessOptions, options: InstanceOptions, tgt_flags: Iterable[str]) -> None:
+    """Flags of different groups that contradict each other.
+
+    Args:
+        tgt_flags: the typed flags of the target tokenizer.
+
+    Raises:
+        ConfigError: naming both.
+    """
+    made = DATA_PROCESSORS[options.data_processor]
+    if set(files.target) - set(made):
+        raise ConfigError(
+            f"--target {' '.join(files.target)} does not go with --data_processor {options.data_processor}, "
+            f"whose instances are for {' '.join(made)}; leave --target out."
+        )
+    for flag in tgt_flags:
+        if options.data_processor not in TWO_TOKENIZERS:
+            raise ConfigError(
+                f"--{flag} has no meaning for --data_processor {options.data_processor}, "
+                "which has no target side; leave it out."
+            )

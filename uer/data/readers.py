@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import codecs
+import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import BinaryIO
@@ -43,7 +44,12 @@ def encoding_error(
 
 
 def open_binary(path: str | Path) -> BinaryIO:
-    """The file opened for reading bytes; one that is missing, forbidden or a folder is a `DataError`."""
+    """The file opened for reading bytes; one that is missing, forbidden or a folder is a `DataError`.
+
+    The name `-` is standard input.
+    """
+    if str(path) == "-":
+        return open(sys.stdin.fileno(), "rb", closefd=False)
     try:
         return open(path, "rb")
     except FileNotFoundError:
@@ -85,7 +91,13 @@ def read_header(path: str | Path, required: Sequence[str], optional: Sequence[st
     Raises:
         DataError: the file is empty, a name stands twice, or a required column is missing.
     """
-    first = next(read_lines(path), None)
+    return _columns(next(read_lines(path), None), path, required, optional)
+
+
+def _columns(
+    first: tuple[int, str] | None, path: str | Path, required: Sequence[str], optional: Sequence[str]
+) -> list[str]:
+    """The column names in the first line."""
     if first is None:
         wanted = "<TAB>".join(required)
         raise DataError(f"the file is empty; its first line must name the columns, as {wanted}.", path=path)
@@ -131,13 +143,12 @@ def read_tsv(
         DataError: no such file, not UTF-8, empty, no header, a missing column, an empty row, or a row with
             fewer fields than the columns asked for need.
     """
-    columns = read_header(path, required, optional)
+    lines = read_lines(path)
+    columns = _columns(next(lines, None), path, required, optional)
     places = [(name, columns.index(name)) for name in (*required, *optional) if name in columns]
     needed = max((place for _, place in places), default=0) + 1
     overlong, first_overlong = 0, 0
-    for number, text in read_lines(path):
-        if number == 1:
-            continue
+    for number, text in lines:
         fields = text.split("\t")
         if len(fields) < needed:
             if not text.strip():

@@ -12,6 +12,11 @@ from uer.data.objectives.base import Arrays, MaskedObjective, Part, Rows
 from uer.data.store import Column
 from uer.errors import DataError
 
+ONE_DOCUMENT = (
+    "--data_processor bert draws random second texts from other documents, and the corpus holds only one "
+    "document; write one sentence a line and an empty line between documents."
+)
+
 
 class Pairs(NamedTuple):
     """Pairs of token runs, each field int64 [n]."""
@@ -172,10 +177,7 @@ class Bert(PairObjective):
         """See `Objective.build`; there must be a second document to draw from."""
         documents = Documents.of(part)
         if documents.own and len(documents.borders) < 3:
-            raise DataError(
-                "--data_processor bert draws random second texts from other documents, and the corpus holds "
-                "only one document; write one sentence a line and an empty line between documents."
-            )
+            raise DataError(ONE_DOCUMENT)
         return super().build(part, rngs)
 
     def round(

@@ -1,0 +1,53 @@
+#!/usr/bin/env python3
+"""Turn a corpus into the dataset that `pretrain.py` reads."""
+
+from __future__ import annotations
+
+import sys
+
+from uer.cli import Command, run
+from uer.config.preprocess import (
+    TWO_TOKENIZERS,
+    InstanceOptions,
+    MaskingOptions,
+    PreprocessOptions,
+    check_combination,
+)
+from uer.config.tokenizer import TargetTokenizerOptions, TokenizerOptions
+from uer.opts.tokenizer import chosen_target_tokenizer, chosen_tokenizer
+from uer.utils.logging import logger
+
+COMMAND = Command(
+    "preprocess.py",
+    "Turn a corpus into the dataset that pretrain.py reads.",
+    PreprocessOptions,
+    InstanceOptions,
+    MaskingOptions,
+    TokenizerOptions,
+    TargetTokenizerOptions,
+    compat=("docs_buffer_size",),
+)
+
+
+def main(argv: list[str] | None = None) -> None:
+    """Options → tokenizers → dataset → what to type next."""
+    chosen = COMMAND.parse(argv)
+    chosen.start_log()
+    files, options = chosen[PreprocessOptions], chosen[InstanceOptions]
+    check_combination(files, options, set(TargetTokenizerOptions.names()) & chosen.written.keys())
+
+    from uer.data.build import build_dataset
+    from uer.data.summary import next_command, summary
+
+    tokenizer = target_tokenizer = chosen_tokenizer(chosen)
+    if options.data_processor in TWO_TOKENIZERS:
+        target_tokenizer = chosen_target_tokenizer(chosen, tokenizer)
+    logger.info(f"Starting {files.processes_num} workers for building datasets ... ")
+    built = build_dataset(files, options, chosen[MaskingOptions], tokenizer, target_tokenizer)
+    for line in summary(built, files.dataset_path):
+        logger.info(line)
+    logger.info(f"Next: {next_command(built.header, files.dataset_path, chosen[TokenizerOptions])}")
+
+
+if __name__ == "__main__":
+    sys.exit(run(main))

@@ -1,0 +1,242 @@
+"""`preprocess.py` in one function: a corpus → parts, made by several processes → one dataset file.
+
+Header of a dataset, besides `arrays` and `size`:
+
+    objective   the data processor
+    instances   how many
+    options     `InstanceOptions` as JSON
+    masking     `MaskingOptions` as JSON when masks are part of the dataset, else null
+    tokenizer, target_tokenizer   `TokenIds` as JSON; the second only when it is another one
+    counts      lines, documents, tokens, and everything that was skipped, cut or replaced
+    sources     of each file its name, its bytes, its first instance and how many it gave
+    labels_num  one more than the largest label (labelled corpora)
+    program     the version that wrote it
+
+The same text and options give the same bytes, whatever the number of processes.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import hashlib
+import json
+import shutil
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from uer import __version__
+from uer.config.preprocess import InstanceOptions, MaskingOptions, PreprocessOptions
+from uer.data.objectives.base import TokenIds
+from uer.data.objectives.bert import ONE_DOCUMENT
+from uer.data.parts import PartBuilder
+from uer.data.progress import ByteProgress
+from uer.data.sources import SPAN, Source, Span, lines_before
+from uer.data.store import VERSION, Store, merge_stores
+from uer.data.workers import run_jobs
+from uer.errors import DataError, EnvironmentFault
+from uer.tokenizers.base import Tokenizer
+from uer.utils.files import write_fault
+from uer.utils.logging import logger
+
+
+@dataclass
+class Built:
+    """What a run made.
+
+    Attributes:
+        header: the header of the dataset.
+        seconds: how long it took.
+        memory: the most that one process held, in bytes.
+        resumed: parts that an earlier run had finished.
+    """
+
+    header: dict[str, Any]
+    seconds: float
+    memory: int
+    resumed: int
+
+
+def build_dataset(
+    files: PreprocessOptions,
+    options: InstanceOptions,
+    masking: MaskingOptions,
+    tokenizer: Tokenizer,
+    target_tokenizer: Tokenizer | None = None,
+) -> Built:
+    """Make a dataset file.
+
+    Raises:
+        DataError: the corpus is missing, empty, at fault (with line), or gives no instance.
+        EnvironmentFault: disk full, folder read-only, a worker killed, or another run at the same work.
+    """
+    sources = [Source.of(files.corpus_path)]
+    target_tokenizer = target_tokenizer or tokenizer
+    header = _describe(options, masking, tokenizer, target_tokenizer)
+    with _part_folder(files, sources, header) as folder:
+        builder = PartBuilder(
+            sources, options, masking, tokenizer, target_tokenizer, files.encoding_errors, folder
+        )
+        built = _build_parts(builder, files.processes_num)
+        parts = [builder.path(index) for index in range(_count(builder))]
+        header = {**header, **_join_headers(parts, sources, options)}
+        merge_stores(parts, files.dataset_path, header)
+        built.header = Store(files.dataset_path).header
+        shutil.rmtree(folder)
+    return built
+
+
+def _describe(
+    options: InstanceOptions, masking: MaskingOptions, tokenizer: Tokenizer, target_tokenizer: Tokenizer
+) -> dict[str, Any]:
+    """The part of the header that is known before the corpus is read."""
+    own_target = target_tokenizer is not tokenizer
+    return {
+        "objective": options.data_processor,
+        "instances": 0,
+        "options": options.to_dict(),
+        "masking": None if options.dynamic_masking else masking.to_dict(),
+        "tokenizer": TokenIds.of(tokenizer).to_json(),
+        "target_tokenizer": TokenIds.of(target_tokenizer).to_json() if own_target else None,
+        "program": __version__,
+    }
+
+
+@contextlib.contextmanager
+def _part_folder(files: PreprocessOptions, sources: list[Source], header: dict[str, Any]) -> Iterator[Path]:
+    """A hidden folder beside the dataset for its parts; the same work finds it again, other work does not.
+
+    It stays when the run fails, and the same command goes on with what it holds. A lock keeps a second run
+    at the same work away.
+    """
+    stamps = [(str(s.path.resolve()), s.size, s.path.stat().st_mtime_ns) for s in sources]
+    work = json.dumps([VERSION, SPAN, stamps, files.encoding_errors, header], sort_keys=True)
+    key = hashlib.sha256(work.encode()).hexdigest()[:12]
+    dataset = Path(files.dataset_path)
+    folder = dataset.with_name(f".{dataset.name}.{key}.parts")
+    if dataset.is_dir():
+        raise EnvironmentFault(f"{dataset}: this is a folder; give a file name with --dataset_path.")
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with open(folder / "lock", "w") as lock:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                raise EnvironmentFault(
+                    f"{dataset}: another preprocess.py is making this very dataset; wait for it, or end it."
+                ) from None
+            yield folder
+    except OSError as error:
+        raise write_fault(dataset, error) from error
+
+
+def _count(builder: PartBuilder) -> int:
+    """How many parts there are, all of which lie in the folder now."""
+    return sum(1 for _ in builder.folder.glob("*.part"))
+
+
+def _finished(builder: PartBuilder) -> set[int]:
+    """Parts of an earlier run that are whole; damaged ones are removed."""
+    done = set()
+    for path in builder.folder.glob("*.part"):
+        try:
+            Store(path).verify()
+            done.add(int(path.stem))
+        except DataError:
+            path.unlink()
+    return done
+
+
+def _build_parts(builder: PartBuilder, processes: int) -> Built:
+    """Make all parts that are not there yet."""
+    done = _finished(builder)
+    total = sum(source.size for source in builder.sources)
+    before = sum(Store(builder.path(index)).header["bytes"] for index in done)
+    if done:
+        logger.info(f"An earlier run was cut off: {before / 1e6:,.0f} of {total / 1e6:,.0f} MB are done.")
+    progress, memory = ByteProgress(total, before), 0
+    waiting = (span for span in builder.spans() if span.index not in done)
+
+    def describe(span: Span) -> str:
+        return f"bytes {span.start:,} to {span.end:,} of {builder.sources[span.source].path}"
+
+    try:
+        for finished in run_jobs(builder, waiting, processes, describe):
+            memory = max(memory, finished.memory)
+            progress.advance(finished.job.end - finished.job.start, memory)
+    finally:
+        seconds = progress.close()
+    return Built({}, seconds, memory, len(done))
+
+
+def _join_headers(parts: list[Path], sources: list[Source], options: InstanceOptions) -> dict[str, Any]:
+    """Counts over all parts, and what is to be said about the text."""
+    counts: Counter = Counter()
+    files = [
+        {"name": source.path.name, "bytes": source.size, "first": 0, "instances": 0} for source in sources
+    ]
+    first: dict[str, tuple[Source, int]] = {}
+    instances = labels_num = 0
+    for path in parts:
+        header = Store(path).header
+        source, file = sources[header["source"]], files[header["source"]]
+        if file["instances"] == 0:
+            file["first"] = instances
+        file["instances"] += header["instances"]
+        instances += header["instances"]
+        counts.update(header["counts"])
+        labels_num = max(labels_num, header["labels_num"])
+        if header["first_fault"] is not None:
+            first.setdefault("fault", (source, header["first_fault"]))
+        if header["first_skipped"] is not None and "skipped" not in first:
+            line = lines_before(source, header["start"]) + header["first_skipped"]
+            first["skipped"] = (source, line)
+    if options.data_processor == "bert" and 0 < counts["documents"] <= counts["cut_documents"] + 1:
+        raise DataError(ONE_DOCUMENT, path=sources[0].path)
+    _warn(counts, first)
+    if instances == 0:
+        raise _no_instances(sources, counts, options)
+    found = {"instances": instances, "counts": dict(sorted(counts.items())), "sources": files}
+    return {**found, "labels_num": labels_num} if labels_num else found
+
+
+def _warn(counts: Counter, first: dict[str, tuple[Source, int]]) -> None:
+    """Say what was left out, cut or replaced, and where first."""
+    if "fault" in first:
+        source, offset = first["fault"]
+        skipped, replaced = counts["skipped_lines"], counts["replaced_bytes"]
+        what = (
+            f"{skipped:,} lines that are not UTF-8 were skipped"
+            if skipped
+            else (f"{replaced:,} U+FFFD were put in the place of bytes that are not UTF-8")
+        )
+        logger.warning(f"{source.path}: {what}; the first at byte {offset:,}.")
+    if counts["malformed_lines"]:
+        source, line = first["skipped"]
+        logger.warning(
+            f"{source.path}: {counts['malformed_lines']:,} lines do not have the columns of this data "
+            f"processor and were skipped; the first is line {line:,}."
+        )
+    for name, text in (
+        ("nul_characters", "{:,} NUL characters were dropped."),
+        (
+            "cut_documents",
+            "{:,} lines or documents longer than 8 MiB were cut. Are documents parted as they should?",
+        ),
+        ("truncated", "{:,} instances were longer than --seq_length and lost their ends."),
+    ):
+        if counts[name]:
+            logger.warning(text.format(counts[name]))
+
+
+def _no_instances(sources: list[Source], counts: Counter, options: InstanceOptions) -> DataError:
+    shapes = {"cls": "label<TAB>text or label<TAB>text<TAB>text"}
+    shape = shapes.get(options.data_processor)
+    if counts["malformed_lines"]:
+        message = f"none of its {counts['malformed_lines']:,} lines has the form {shape}; mend the corpus."
+    else:
+        message = "holds no text, only blank lines; give a corpus with text."
+    return DataError(message, path=sources[0].path)

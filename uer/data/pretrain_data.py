@@ -1,0 +1,157 @@
+"""The batches of pre-training: a dataset file, its objective, an order; each a function of (seed, step)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from uer.config.preprocess import InstanceOptions, MaskingOptions
+from uer.data.batch import Batch
+from uer.data.objectives.base import MaskedObjective, Objective, TokenIds
+from uer.data.order import BatchOrder
+from uer.data.parts import make_objective
+from uer.data.random import generator
+from uer.data.store import Store
+from uer.errors import DataError
+from uer.utils.logging import logger
+
+
+def objective_of(store: Store, masking: MaskingOptions | None = None) -> Objective:
+    """The objective of a dataset.
+
+    Args:
+        masking: how tokens are hidden at batch time; of no use to a dataset that holds its masks.
+    """
+    header = store.header
+    options = InstanceOptions.from_json(header["options"], str(store.path))
+    if header["masking"] is not None:
+        masking = MaskingOptions.from_json(header["masking"], str(store.path))
+    second = header["target_tokenizer"]
+    return make_objective(
+        options,
+        TokenIds.from_json(header["tokenizer"]),
+        masking or MaskingOptions(),
+        None if second is None else TokenIds.from_json(second),
+    )
+
+
+def check_dataset(
+    store: Store,
+    *,
+    data_processor: str | None = None,
+    targets: Sequence[str] | None = None,
+    fingerprint: str | None = None,
+    vocab_size: int | None = None,
+    max_seq_length: int | None = None,
+) -> None:
+    """Hold a dataset against what the run expects of it; None expects nothing.
+
+    Args:
+        data_processor: as typed.
+        targets: those of the model.
+        fingerprint, vocab_size: those of the tokenizer in use.
+        max_seq_length: positions of the model.
+
+    Raises:
+        DataError: it was made for something else; the message names both, and how to make the right one.
+    """
+    header, again = store.header, "make the right dataset with preprocess.py"
+
+    def refuse(message: str) -> DataError:
+        return DataError(message, path=store.path)
+
+    if data_processor is not None and data_processor != store.objective:
+        raise refuse(
+            f"the dataset was made with --data_processor {store.objective}, and the run asks for "
+            f"{data_processor}; {again} --data_processor {data_processor}, or leave the flag out."
+        )
+    made = objective_of(store).targets
+    if targets is not None and set(targets) - set(made):
+        raise refuse(
+            f"a dataset of --data_processor {store.objective} has labels for --target {' '.join(made)}, not "
+            f"for {' '.join(targets)}; {again}, or change --target."
+        )
+    tokens = TokenIds.from_json(header["tokenizer"])
+    if vocab_size is not None and vocab_size != tokens.vocab_size:
+        raise refuse(
+            f"the dataset was made with a vocabulary of {tokens.vocab_size:,} tokens, and this one has "
+            f"{vocab_size:,}; give the vocabulary it was made with, or {again}."
+        )
+    if fingerprint is not None and fingerprint != tokens.fingerprint:
+        raise refuse(
+            f"the dataset was made with another tokenizer ({tokens.name}, fingerprint "
+            f"{tokens.fingerprint[:12]}, not {fingerprint[:12]}); give the same vocabulary and tokenizer "
+            f"flags, or {again}."
+        )
+    length = header["options"]["seq_length"]
+    if max_seq_length is not None and length > max_seq_length:
+        raise refuse(
+            f"the dataset was made with --seq_length {length}, and the model has {max_seq_length} positions "
+            f"(--max_seq_length); {again} --seq_length {max_seq_length}."
+        )
+
+
+class PretrainData:
+    """Batches of a dataset.
+
+    Args:
+        store: the dataset.
+        batch_size: instances of a batch of one rank.
+        seed: decides order, and masks that are drawn at batch time.
+        rank, world_size: this process and how many there are.
+        masking: how tokens are hidden at batch time (datasets made with `--dynamic_masking`).
+        group_by_length: batches of instances of like length.
+
+    Attributes:
+        objective: the dataset's objective.
+        targets: the targets that its labels are for.
+
+    Raises:
+        DataError: fewer instances than one step takes.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        *,
+        batch_size: int,
+        seed: int = 0,
+        rank: int = 0,
+        world_size: int = 1,
+        masking: MaskingOptions | None = None,
+        group_by_length: bool = False,
+    ) -> None:
+        self.store, self.seed, self.rank = store, seed, rank
+        self.objective = objective_of(store, masking)
+        static = isinstance(self.objective, MaskedObjective) and self.objective.static
+        if static and masking is not None and masking != self.objective.masking:
+            logger.warning(
+                f"{store.path}: tokens were hidden by preprocess.py, so masking flags have no effect here; "
+                "preprocess with --dynamic_masking to choose them now."
+            )
+        total = batch_size * world_size
+        if len(store) < total:
+            raise DataError(
+                f"the dataset has {len(store):,} instances and a step takes {total:,}; use a smaller "
+                "--batch_size or more text.",
+                path=store.path,
+            )
+        lengths = self.objective.lengths(store) if group_by_length else None
+        self.order = BatchOrder(
+            len(store), total, seed=seed, rank=rank, world_size=world_size, lengths=lengths
+        )
+
+    @property
+    def targets(self) -> tuple[str, ...]:
+        """The targets that learn from these batches."""
+        return self.objective.targets
+
+    def get(self, step: int) -> Batch:
+        """The batch of step `step`, counted from 0; the same whenever it is asked for."""
+        ids = self.order.batch(step)
+        return self.objective.batch(self.store, ids, generator(self.seed, "batch", step, self.rank))
+
+    __call__ = get
+
+    def epoch(self, step: int) -> int:
+        """How many times the whole dataset was gone through before step `step`."""
+        return self.order.epoch(step)

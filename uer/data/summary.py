@@ -1,0 +1,52 @@
+"""What `preprocess.py` says at its end: what it wrote, and what to type next."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from uer.config.preprocess import DATA_PROCESSORS
+from uer.config.tokenizer import TokenizerOptions
+from uer.data.build import Built
+
+# Data processor → a configuration that learns from it.
+CONFIGS = {
+    "bert": "models/bert/base_config.json",
+    "mlm": "models/bert/base_config.json",
+    "cls": "models/bert/base_config.json",
+    "lm": "models/gpt2/config.json",
+}
+
+
+def summary(built: Built, path: str | Path) -> list[str]:
+    """A few lines about a dataset just made."""
+    header, size = built.header, os.path.getsize(path)
+    read = sum(source["bytes"] for source in header["sources"])
+    counts = header["counts"]
+    what = ", ".join(
+        f"{counts[name]:,} {name}" for name in ("documents", "lines", "tokens") if counts.get(name)
+    )
+    lines = [
+        f"Read {read / 1e6:,.1f} MB ({what}) in {built.seconds:.1f} s, "
+        f"{read / 1e6 / max(built.seconds, 1e-9):.1f} MB/s, at most {built.memory / 1e6:,.0f} MB a process.",
+        f"Wrote {path}: {header['instances']:,} instances of --data_processor {header['objective']}, "
+        f"{size / 1e6:,.1f} MB.",
+    ]
+    options = header["options"]
+    if header["masking"] is not None and header["objective"] in ("bert", "mlm"):
+        lines.append(f"Masks are part of the dataset, in {options['dup_factor']} copies.")
+    return lines
+
+
+def next_command(header: dict, path: str | Path, tokenizer: TokenizerOptions) -> str:
+    """A command that trains on the dataset."""
+    name = header["objective"]
+    flags = [f"--dataset_path {path}"]
+    for flag, value in tokenizer.to_dict().items():
+        if value is not None and value != getattr(TokenizerOptions(), flag):
+            flags.append(f"--{flag} {str(value).lower() if isinstance(value, bool) else value}")
+    flags += [f"--config_path {CONFIGS[name]}", "--output_model_path models/output_model.bin"]
+    flags.append(f"--data_processor {name} --target {' '.join(DATA_PROCESSORS[name])}")
+    if "labels_num" in header:
+        flags.append(f"--labels_num {header['labels_num']}")
+    return f"python3 pretrain.py {' '.join(flags)}"
