@@ -109,12 +109,15 @@ def load_tokenizer(folder: str | Path) -> Tokenizer:
         name = config.pop("uer_tokenizer")
         fingerprint = config.pop("fingerprint")
         files = {key: folder / config.pop(key) for key in list(config) if key.endswith("_path")}
+        settings = {"do_lower_case": config.pop("do_lower_case")} if "do_lower_case" in config else {}
+        if config or not files:
+            raise KeyError(*config)
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise DataError(
             "was not written by this program; give the tokenizer's files by flags (--vocab_path …).",
             path=path,
         ) from error
-    tokenizer = build_tokenizer(name, **files, **config, special_tokens_map=folder)
+    tokenizer = build_tokenizer(name, **files, **settings, special_tokens_map=folder)
     if tokenizer.fingerprint() != fingerprint:
         raise DataError(
             "the tokenizer's files were changed after they were saved, so ids would differ; restore them, or "
