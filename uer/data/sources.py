@@ -82,7 +82,7 @@ def _border(file: BinaryIO, at: int, size: int, documents: bool) -> tuple[int, b
     if at >= size:
         return size, False
     window = b""
-    for reach in (_NEAR, LONGEST):
+    for reach in (min(_NEAR, LONGEST), LONGEST):
         file.seek(at - 1)
         window = file.read(reach)
         if documents:
