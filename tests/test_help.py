@@ -27,7 +27,7 @@ root, heavy, scripts = sys.argv[1], sys.argv[2].split(","), sys.argv[3:]
 for script in scripts:
     name = "script_" + script.replace("/", "_")[:-3]
     spec = importlib.util.spec_from_file_location(name, root + "/" + script)
-    module = importlib.util.module_from_spec(spec)
+    module = sys.modules[name] = importlib.util.module_from_spec(spec)
     out = io.StringIO()
     with contextlib.redirect_stdout(out):
         spec.loader.exec_module(module)

@@ -10,7 +10,7 @@ import torch
 
 from uer.config.generation import DecodingOptions
 from uer.errors import ConfigError
-from uer.generation.reading import CausalReader, PairReader, check_generates, longest
+from uer.generation.reading import CausalReader, PairReader, longest
 from uer.generation.sampling import Draw, Rules
 from uer.generation.search import Continuation, Show, beam_search, draw
 from uer.generation.stopping import Stopping
@@ -44,7 +44,7 @@ class Generator:
     """Continues prompts with a model.
 
     Args:
-        model: in evaluation mode; with a decoder the prompts are sources.
+        model: with an lm target, in evaluation mode; with a decoder the prompts are sources.
         tokenizer: of what is generated.
         options: how.
         length: most tokens of a text, with the prompt ([CLS] alone with a decoder).
@@ -53,7 +53,7 @@ class Generator:
         log_probs: record the log-probability of each token.
 
     Raises:
-        ConfigError: the model cannot generate, or not so long a text.
+        ConfigError: the model has not so many positions.
     """
 
     def __init__(
@@ -67,7 +67,6 @@ class Generator:
         allowed: Sequence[int] | None = None,
         log_probs: bool = False,
     ) -> None:
-        check_generates(model)
         limit = longest(model)
         if limit is not None and length > limit:
             flag = "--seq_length" if model.decoder is None else "--tgt_seq_length"

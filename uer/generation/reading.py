@@ -10,27 +10,32 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from uer.config.model import ModelConfig
 from uer.embeddings.parts import positions_limit
 from uer.errors import ConfigError
 from uer.models.model import Model
 
 
-def check_generates(model: Model) -> None:
-    """Raise unless the model predicts the next token from those before it alone.
+def language_model(config: ModelConfig, *, described: bool) -> ModelConfig:
+    """The configuration with lm as its only target.
+
+    Args:
+        described: the saved model or the user names the targets; otherwise lm is what is meant.
 
     Raises:
-        ConfigError: it has no lm target, or an encoder that sees what comes later.
+        ConfigError: the targets lack lm, or the encoder sees what comes later.
     """
-    config = model.config
-    if model.target is None or "lm" not in config.target:
+    if described and "lm" not in config.target:
         raise ConfigError(
-            f"the model's --target is {' '.join(config.target) or 'none'}; generating text needs --target lm."
+            f"--target is {' '.join(config.target)}, which is no language model; "
+            "one is trained with --target lm."
         )
     if config.decoder is None and config.encoder == "transformer" and config.mask == "fully_visible":
         raise ConfigError(
-            "--mask fully_visible lets every token see those that come later, so nothing can be generated; "
+            "--mask is fully_visible: every token sees those that come later, so none can be predicted; "
             "a language model has --mask causal (or causal_with_prefix)."
         )
+    return config.replace(target=("lm",))
 
 
 def longest(model: Model) -> int | None:

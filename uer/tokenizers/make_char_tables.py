@@ -14,8 +14,8 @@ normalised by the library.
 
 from __future__ import annotations
 
-import argparse
 import base64
+import sys
 import zlib
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -132,12 +132,9 @@ def source() -> str:
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Write the tables, or compare it with the committed one."""
-    parser = argparse.ArgumentParser(prog="make_char_tables", description="Write the tables of characters.")
-    parser.add_argument("--check", action="store_true", help="compare only; exit 1 when it differs")
-    check = parser.parse_args(argv).check
+    """Write the tables; with `--check` compare them with the committed ones, 1 when they differ."""
     text = source()
-    if check:
+    if "--check" in (sys.argv[1:] if argv is None else argv):
         return int(TABLE.read_text(encoding="utf-8") != text)
     with atomic_write(TABLE) as file:
         file.write(text)

@@ -1,0 +1,182 @@
+"""Prompts from a file, and generated texts into one."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO
+
+from uer.data.readers import read_lines
+from uer.errors import DataError
+from uer.generation.generate import Generated, Generator
+from uer.generation.search import Continuation
+from uer.generation.stopping import Stopping
+from uer.tokenizers.base import Tokenizer
+
+
+@dataclass(frozen=True)
+class Prompt:
+    """One line of the input."""
+
+    line: str
+    ids: list[int]
+
+
+def read_prompts(
+    path: str | Path, tokenizer: Tokenizer, *, length: int, separated: bool, to_write: int = 1
+) -> list[Prompt]:
+    """Every line as `[CLS] text`, and `[SEP]` behind it when `separated`.
+
+    Args:
+        length: most ids.
+        to_write: ids among them that must stay free.
+
+    Raises:
+        DataError: an unreadable or empty file, or a prompt that leaves no room.
+    """
+    prompts = []
+    for number, line in read_lines(path):
+        ids = [tokenizer.cls_id, *tokenizer.encode(line), *([tokenizer.sep_id] if separated else [])]
+        if len(ids) + to_write > length:
+            behind = " and leaves none to generate" if to_write else ""
+            raise DataError(
+                f"the prompt has {len(ids)} tokens, --seq_length {length} counts them too{behind}; "
+                "raise --seq_length or shorten the line.",
+                path=path,
+                line=number,
+            )
+        prompts.append(Prompt(line, ids))
+    if not prompts:
+        raise DataError("is empty; write one prompt a line.", path=path)
+    return prompts
+
+
+def read_allowed(path: str | Path, tokenizer: Tokenizer) -> list[int]:
+    """The ids of the tokens in a file, one a line.
+
+    Raises:
+        DataError: an unreadable or empty file, or a token that the vocabulary lacks.
+    """
+    ids = []
+    for number, line in read_lines(path):
+        token = line.strip()
+        if token and token not in tokenizer.vocab:
+            raise DataError(
+                f"the vocabulary has no token '{token}'; name its own tokens, one a line.",
+                path=path,
+                line=number,
+            )
+        if token:
+            ids.append(tokenizer.vocab.index[token])
+    if not ids:
+        raise DataError("names no token; write one a line.", path=path)
+    return ids
+
+
+class Writer:
+    """How prompts and their texts are put in a file.
+
+    text: the line, and under it for each text all tokens joined, as UER writes them. jsonl: an object a text.
+    Sentencepiece and byte-level tokens are joined into text; others stand as they are, `[CLS]` and `##` too.
+
+    Args:
+        output_format: "text" or "jsonl".
+        start: ids that stand in front of the new ones in the text format; None: the prompt's.
+    """
+
+    def __init__(self, tokenizer: Tokenizer, output_format: str, start: Sequence[int] | None = None) -> None:
+        self.tokenizer, self.start, self.json = tokenizer, start, output_format == "jsonl"
+        self.pieces = tokenizer.name != "bpe" and "vocab_path" in tokenizer.files()
+
+    def joined(self, ids: Sequence[int]) -> str:
+        """The text of tokens in the text format."""
+        tokens = self.tokenizer.convert_ids_to_tokens(ids)
+        return "".join(tokens) if self.pieces else self.tokenizer.join_tokens(tokens)
+
+    def before(self, prompt: Prompt) -> list[int]:
+        """The ids in front of the new ones."""
+        return list(prompt.ids if self.start is None else self.start)
+
+    def block(self, prompt: Prompt, texts: Sequence[Generated]) -> str:
+        """All texts of one prompt, without a line end behind the last line."""
+        if self.json:
+            return "\n".join(self._object(prompt, text) for text in texts)
+        lines = [self.joined([*self.before(prompt), *text.ids]) + text.rest for text in texts]
+        return "\n".join([prompt.line, *lines])
+
+    def _object(self, prompt: Prompt, text: Generated) -> str:
+        values: dict[str, object] = {
+            "prompt": prompt.line,
+            "text": text.text,
+            "tokens": self.tokenizer.convert_ids_to_tokens(text.ids),
+            "stopped": text.stopped,
+        }
+        if text.score is not None:
+            values["score"] = text.score
+        if text.log_probs is not None:
+            values["log_probs"] = [round(value, 6) for value in text.log_probs]
+        return json.dumps(values, ensure_ascii=False)
+
+    def write(self, file: IO[str], prompts: Sequence[Prompt], texts: Iterable[Sequence[Generated]]) -> None:
+        """Write all texts of all prompts; an empty line parts the blocks of the text format."""
+        for number, (prompt, found) in enumerate(zip(prompts, texts)):
+            block = self.block(prompt, found)
+            file.write(f"{block}\n" if self.json else block if number == 0 else f"\n\n{block}")
+
+
+class Growing:
+    """The part of a growing text that is sure: whole characters, and no beginning of a stop string.
+
+    Args:
+        writer: how tokens are joined.
+        before: ids in front of the new ones.
+    """
+
+    def __init__(self, writer: Writer, stopping: Stopping, before: Sequence[int]) -> None:
+        self.writer, self.stopping, self.before = writer, stopping, list(before)
+        self.shown = 0
+
+    def more(self, ids: Sequence[int]) -> str:
+        """What can be shown beyond what was shown before, when `ids` were generated so far."""
+        ids = [*ids[:-1]] if ids and ids[-1] in self.stopping.ids else ids
+        text = self.writer.joined([*self.before, *ids]).rstrip("\ufffd")
+        held = max((_begun(text, stop) for stop in self.stopping.strings), default=0)
+        return self._up_to(text[: len(text) - held])
+
+    def rest(self, whole: str) -> str:
+        """What is still to be shown of the whole text."""
+        return self._up_to(whole)
+
+    def _up_to(self, text: str) -> str:
+        new, self.shown = text[self.shown :], max(self.shown, len(text))
+        return new
+
+
+def _begun(text: str, stop: str) -> int:
+    """How many characters at the end of `text` begin `stop` (all of it, if it stands there)."""
+    place = text.rfind(stop)
+    if place >= 0 and place + len(stop) == len(text):
+        return len(stop)
+    return next((size for size in range(len(stop) - 1, 0, -1) if text.endswith(stop[:size])), 0)
+
+
+def stream(
+    generator: Generator, prompts: Sequence[Prompt], writer: Writer, screen: IO[str]
+) -> Iterator[list[Generated]]:
+    """The texts of each prompt, each shown on `screen` in the text format while it grows."""
+    growing: Growing
+
+    def show(text: Continuation) -> None:
+        screen.write(growing.more(text.ids))
+        screen.flush()
+
+    found = generator.shown([prompt.ids for prompt in prompts], show)
+    for number, prompt in enumerate(prompts):
+        before = writer.before(prompt)
+        growing = Growing(writer, generator.stopping, before)
+        screen.write(("\n" if number else "") + prompt.line + "\n")
+        texts = next(found)
+        screen.write(growing.rest(writer.joined([*before, *texts[0].ids]) + texts[0].rest) + "\n")
+        yield texts
