@@ -58,12 +58,14 @@ class Canonical:
         origin: canonical name → name in the file, where they differ.
         vintage: which names the file had, for messages.
         tables: sinusoidal tables that the file carries (`pe`, until 2023): they select the layout of 2021.
+        aside: names in the file of what is not loaded, and why.
     """
 
     state: dict[str, Tensor]
     origin: dict[str, str] = field(default_factory=dict)
     vintage: str = UER_2024
     tables: dict[str, Tensor] = field(default_factory=dict)
+    aside: dict[str, str] = field(default_factory=dict)
 
 
 def canonical(state: Mapping[str, Tensor], wanted: Collection[str] = ()) -> Canonical:
@@ -92,10 +94,11 @@ def canonical(state: Mapping[str, Tensor], wanted: Collection[str] = ()) -> Cano
     for name, new in names.items():
         if SINUSOID.match(new):
             result.tables[new] = state[name]
+            result.aside[name] = "sines and cosines, computed here"
             vintages.add(BEFORE_2023)
         else:
             _put(result, new, state[name], name)
-    _fit_streams(result, wanted)
+    fit_streams(result, wanted)
     result.vintage = _vintage([name.removeprefix(WRAPPER) for name in state], vintages)
     return result
 
@@ -153,7 +156,7 @@ def _is_prompt_head(shapes: Mapping[str, tuple[int, ...]]) -> bool:
     return output is not None and words is not None and output[0] == words[0]
 
 
-def _fit_streams(result: Canonical, wanted: Collection[str]) -> None:
+def fit_streams(result: Canonical, wanted: Collection[str]) -> None:
     """Bring dual embeddings to the level the model has; spread a single stream over both."""
     level = next(
         (

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from uer import __version__
+from uer.checkpoints.folder import open_folder
 from uer.config.model import ModelConfig
 from uer.errors import CheckpointError, ConfigError
 from uer.utils.files import atomic_folder, atomic_write, remove_folder, replace_folder, sha256
@@ -139,9 +140,22 @@ def _write_json(path: Path, value: Any) -> None:
 def read_companion(path: str | Path) -> Companion | None:
     """What the model at `path` says about itself; None for a file that came without a companion.
 
+    Args:
+        path: a file of weights, or a Hugging Face model: a folder, or `hf:owner/name`.
+
     Raises:
-        CheckpointError: the companion is damaged, or belongs to other weights.
+        CheckpointError: the companion is damaged, or belongs to other weights; an unknown family.
+        EnvironmentFault: the hub cannot be reached.
     """
+    model = open_folder(path)
+    if model is not None:
+        return Companion(
+            folder=model.path,
+            config=model.config(),
+            labels=model.labels(),
+            extra=model.extra(),
+            tokenizer=model.path if model.has_tokenizer() else None,
+        )
     path = Path(path)
     folders = [folder for folder in (companion_folder(path), _incoming(path)) if folder.is_dir()]
     if not folders or not path.is_file():

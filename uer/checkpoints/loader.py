@@ -10,10 +10,10 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from uer.checkpoints.aliases import Canonical, canonical
+from uer.checkpoints.aliases import Canonical
 from uer.checkpoints.companion import read_companion
-from uer.checkpoints.io import read_state
 from uer.checkpoints.report import LoadReport, Shape, listed, summary
+from uer.checkpoints.source import read_source
 from uer.config.model import ModelConfig
 from uer.errors import CheckpointError
 from uer.models.initialize import initialize
@@ -95,7 +95,7 @@ def adapt_config(config: ModelConfig, path: str | Path, flag: str = "--pretraine
         return config
     if read_companion(path) is not None:
         return config
-    found = canonical(read_state(path, flag))
+    found = read_source(path, flag=flag)
     changes: dict[str, object] = {}
     if found.tables:
         changes["sinusoid"] = "2021"
@@ -144,9 +144,9 @@ def load_into(
             untouched.
     """
     path = Path(path)
-    found = canonical(read_state(path, flag), model.state_dict().keys())
+    found = read_source(path, model.state_dict().keys(), flag)
     targets = model.state_dict(keep_vars=True)
-    report = LoadReport(str(path), found.vintage)
+    report = LoadReport(str(path), found.vintage, unused=dict(found.aside))
     difference = _compare(targets, found.state, tuple(allow_new), _compiled(allow_missing), report)
     if difference:
         raise CheckpointError(_refusal(path, found, targets, difference))

@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Sequence
 from pathlib import Path
 
 from uer.errors import EnvironmentFault
+
+
+class MissingFile(EnvironmentFault):
+    """The repository has no file of that name."""
 
 
 def fetch_file(repo: str, file: str, *, endpoint: str | None = None, revision: str | None = None) -> Path:
@@ -23,9 +29,51 @@ def fetch_file(repo: str, file: str, *, endpoint: str | None = None, revision: s
     except EntryNotFoundError as error:
         if getattr(error, "response", None) is None:
             raise _unreachable(repo, file, error) from error
-        raise EnvironmentFault(f"hf:{repo}: the repository has no file {file}.") from error
+        raise MissingFile(f"hf:{repo}: the repository has no file {file}.") from error
     except (HfHubHTTPError, OSError, RuntimeError) as error:
         raise _unreachable(repo, file, error) from error
+
+
+def fetch_folder(
+    repo: str,
+    required: str,
+    one_of: Sequence[Sequence[str]],
+    optional: Sequence[str],
+    *,
+    endpoint: str | None = None,
+) -> Path:
+    """The local folder of a hub repository with some of its files; nothing else of it is fetched.
+
+    Args:
+        required: a file that it must have.
+        one_of: of each of these lists, the first file it has, and for an index (`….index.json`) the files in
+            it.
+        optional: files to take along if it has them.
+
+    Raises:
+        EnvironmentFault: the hub cannot be reached, or has no such repository or file.
+    """
+    folder = fetch_file(repo, required, endpoint=endpoint).parent
+    for names in one_of:
+        found = next((name for name in names if _fetch_if_there(repo, name, endpoint)), None)
+        if found is None:
+            raise EnvironmentFault(f"hf:{repo}: the repository has none of the files {', '.join(names)}.")
+        if found.endswith(".index.json"):
+            table = json.loads((folder / found).read_text(encoding="utf-8"))["weight_map"]
+            for shard in sorted(set(table.values())):
+                fetch_file(repo, shard, endpoint=endpoint)
+    for name in optional:
+        _fetch_if_there(repo, name, endpoint)
+    return folder
+
+
+def _fetch_if_there(repo: str, file: str, endpoint: str | None) -> bool:
+    """Fetch a file; False when the repository has none of that name."""
+    try:
+        fetch_file(repo, file, endpoint=endpoint)
+    except MissingFile:
+        return False
+    return True
 
 
 def _unreachable(repo: str, file: str, error: BaseException) -> EnvironmentFault:

@@ -1,0 +1,62 @@
+"""Families of Hugging Face models. The table maps `--family` names to their key maps, resolved on first
+use.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from uer.errors import CheckpointError, pick
+from uer.utils.lazy import load
+
+if TYPE_CHECKING:
+    from uer.checkpoints.families.family import Family
+
+FAMILIES = {
+    "bert": "uer.checkpoints.families.bert:FAMILY",
+    "roberta": "uer.checkpoints.families.roberta:ROBERTA",
+    "xlm-roberta": "uer.checkpoints.families.roberta:XLM_ROBERTA",
+    "distilbert": "uer.checkpoints.families.distilbert:FAMILY",
+    "electra": "uer.checkpoints.families.electra:FAMILY",
+    "albert": "uer.checkpoints.families.albert:FAMILY",
+    "gpt2": "uer.checkpoints.families.gpt2:FAMILY",
+    "t5": "uer.checkpoints.families.t5:T5",
+    "t5-v1_1": "uer.checkpoints.families.t5:T5_V1_1",
+    "mt5": "uer.checkpoints.families.t5:MT5",
+    "bart": "uer.checkpoints.families.bart:BART",
+    "pegasus": "uer.checkpoints.families.bart:PEGASUS",
+}
+MODEL_TYPES = {
+    "bert": "bert",
+    "roberta": "roberta",
+    "xlm-roberta": "xlm-roberta",
+    "distilbert": "distilbert",
+    "electra": "electra",
+    "albert": "albert",
+    "gpt2": "gpt2",
+    "t5": "t5",
+    "mt5": "mt5",
+    "bart": "bart",
+    "pegasus": "pegasus",
+}
+
+
+def family(name: str) -> Family:
+    """The family called `name`; an unknown name is a `ConfigError`."""
+    return load(pick(name, FAMILIES, "--family"))
+
+
+def family_of(values: Mapping[str, Any], source: str) -> Family:
+    """The family of a config.json.
+
+    Raises:
+        CheckpointError: no or an unknown `model_type`.
+    """
+    kind = values.get("model_type")
+    if kind not in MODEL_TYPES:
+        raise CheckpointError(
+            f"{source}: the model_type is {kind!r}; supported are {', '.join(MODEL_TYPES)}."
+        )
+    gated = kind == "t5" and str(values.get("feed_forward_proj", "relu")).startswith("gated")
+    return family("t5-v1_1" if gated else MODEL_TYPES[kind])

@@ -1,0 +1,179 @@
+"""Folders of Hugging Face models: where they are, and what they say about themselves. Imports no torch."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from uer.checkpoints.families import family_of
+from uer.checkpoints.families.family import DOWNSTREAM, Family, label_map
+from uer.config.model import ModelConfig
+from uer.errors import CheckpointError, ConfigError
+
+HUB = "hf:"
+CONFIG = "config.json"
+WEIGHTS = (
+    "model.safetensors",
+    "model.safetensors.index.json",
+    "pytorch_model.bin",
+    "pytorch_model.bin.index.json",
+)
+TOKENIZER_FILES = (
+    "tokenizer.json",
+    "tokenizer_config.json",
+    "special_tokens_map.json",
+    "vocab.txt",
+    "vocab.json",
+    "merges.txt",
+    "spiece.model",
+    "sentencepiece.bpe.model",
+)
+# Keys of config.json about generation that the toolkit keeps.
+GENERATION = ("bos_token_id", "eos_token_id", "pad_token_id", "decoder_start_token_id", "forced_eos_token_id")
+POOLINGS = {
+    "pooling_mode_cls_token": "first",
+    "pooling_mode_mean_tokens": "mean",
+    "pooling_mode_max_tokens": "max",
+    "pooling_mode_lasttoken": "last",
+}
+
+
+@dataclass(frozen=True)
+class Folder:
+    """A model in Hugging Face's layout.
+
+    Attributes:
+        path: the folder.
+        weights: the file of weights that was named, or the folder.
+        values: its config.json.
+        pooling: of a sentence-BERT, else None.
+    """
+
+    path: Path
+    weights: Path
+    values: Mapping[str, Any]
+    pooling: str | None = None
+
+    @property
+    def source(self) -> str:
+        """How messages call its configuration."""
+        return str(self.path / CONFIG)
+
+    @property
+    def family(self) -> Family:
+        """Its family; an unknown one is a `CheckpointError`."""
+        return family_of(self.values, self.source)
+
+    @property
+    def parts(self) -> tuple[str, ...]:
+        """The heads it has."""
+        return self.family.parts_of(self.values)
+
+    def config(self) -> ModelConfig:
+        """Our configuration for it.
+
+        Raises:
+            CheckpointError: an unknown family, or a setting that is not supported.
+        """
+        family = self.family
+        try:
+            config = family.model_config(self.values, self.source)
+        except (ConfigError, TypeError) as error:
+            raise CheckpointError(f"{self.source} describes no model that can be built: {error}") from error
+        if family.sniff is not None:
+            from uer.checkpoints.io import read_state
+
+            config = config.replace(**family.sniff(read_state(self.weights)))
+        return config if self.pooling is None else config.replace(pooling=self.pooling)
+
+    def labels(self) -> dict[str, int] | None:
+        """label → id, of a classifier."""
+        return label_map(self.values) if set(self.parts) & set(DOWNSTREAM) else None
+
+    def extra(self) -> dict[str, Any]:
+        """What else is worth keeping: the family, and the ids that generation begins and ends with."""
+        kept = {name: self.values[name] for name in GENERATION if self.values.get(name) is not None}
+        return {"family": self.family.name, **kept}
+
+    def has_tokenizer(self) -> bool:
+        """Whether files of a tokenizer lie beside the weights."""
+        return any(
+            (self.path / name).is_file() for name in TOKENIZER_FILES if name.startswith(("tok", "voc", "s"))
+        )
+
+
+def open_folder(path: str | Path) -> Folder | None:
+    """The Hugging Face model at `path`: a folder, a file of weights inside one, or `hf:owner/name`; else
+    None.
+
+    Raises:
+        CheckpointError: a sentence-BERT with modules that are not supported, or a damaged config.json.
+        EnvironmentFault: the hub cannot be reached.
+    """
+    path = local(path)
+    if path.is_file() and path.name in WEIGHTS:
+        values = _model_config(path.parent)
+        return None if values is None else Folder(path.parent, path, values)
+    if not path.is_dir():
+        return None
+    if (path / "modules.json").is_file():
+        return _sentence_bert(path)
+    values = _model_config(path)
+    return None if values is None else Folder(path, path, values)
+
+
+def local(path: str | Path) -> Path:
+    """A path on this machine; `hf:owner/name` is fetched, and nothing else ever touches the network."""
+    if not str(path).startswith(HUB):
+        return Path(path)
+    from uer.utils.hub import fetch_folder
+
+    return fetch_folder(str(path)[len(HUB) :], CONFIG, (WEIGHTS,), TOKENIZER_FILES)
+
+
+def _model_config(folder: Path) -> dict[str, Any] | None:
+    """The config.json of a folder, if it has one of a model."""
+    path = folder / CONFIG
+    if not path.is_file():
+        return None
+    values = _json(path)
+    return values if isinstance(values, dict) and "model_type" in values else None
+
+
+def _json(path: Path) -> Any:
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise CheckpointError(f"{path} is damaged ({error}); copy or download it again.") from error
+
+
+def _sentence_bert(folder: Path) -> Folder:
+    """A folder of sentence-transformers: a model, and how its hidden states become one vector."""
+    modules = {
+        str(module["type"]).rpartition(".")[2]: folder / module["path"]
+        for module in _json(folder / "modules.json")
+    }
+    unknown = sorted(set(modules) - {"Transformer", "Pooling", "Normalize"})
+    values = _model_config(modules["Transformer"]) if "Transformer" in modules else None
+    if unknown or values is None:
+        raise CheckpointError(
+            f"{folder} is a sentence-transformers model of the modules {', '.join(modules)}; supported are "
+            "Transformer, Pooling and Normalize."
+        )
+    pooling = "mean"
+    if "Pooling" in modules:
+        modes = [
+            mode
+            for mode, on in _json(modules["Pooling"] / CONFIG).items()
+            if on is True and mode.startswith("pooling_mode")
+        ]
+        if len(modes) != 1 or modes[0] not in POOLINGS:
+            raise CheckpointError(
+                f"{modules['Pooling']} pools by {', '.join(modes)}; supported is one of "
+                f"{', '.join(POOLINGS)}."
+            )
+        pooling = POOLINGS[modes[0]]
+    return Folder(modules["Transformer"], modules["Transformer"], values, pooling)

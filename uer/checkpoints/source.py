@@ -1,0 +1,32 @@
+"""What a path holds, under our names: a file of any vintage, or a Hugging Face model."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from pathlib import Path
+
+from uer.checkpoints.aliases import Canonical, canonical, fit_streams
+from uer.checkpoints.families.convert import to_ours
+from uer.checkpoints.folder import local, open_folder
+from uer.checkpoints.io import read_state
+
+
+def read_source(
+    path: str | Path, wanted: Collection[str] = (), flag: str = "--pretrained_model_path"
+) -> Canonical:
+    """All tensors of a file, a folder or `hf:owner/name`, under the names of UER-py 2024.
+
+    Args:
+        wanted: names of the model that will take them.
+
+    Raises:
+        CheckpointError: it cannot be read, or is a folder of an unknown family.
+    """
+    folder = open_folder(path)
+    if folder is None:
+        return canonical(read_state(local(path), flag), wanted)
+    state = read_state(folder.weights, flag)
+    ours, aside = to_ours(folder.family, state, folder.config(), folder.parts, wanted)
+    found = Canonical(ours, vintage=f"Hugging Face {folder.family.name}", aside=aside)
+    fit_streams(found, wanted)
+    return found
