@@ -76,6 +76,7 @@ class PretrainOptions(Options):
     """Pre-training: what is read, what is written."""
 
     dataset_path: str = option("dataset.pt", "dataset that preprocess.py wrote", metavar="FILE")
+    data_processor: str | None = option(None, "what the dataset was made for; the dataset says it by itself")
     pretrained_model_path: str | None = option(None, "start from these weights", metavar="FILE")
     output_model_path: str | None = option(
         None, "checkpoints are written as NAME-STEP", required=True, metavar="NAME"

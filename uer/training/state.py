@@ -8,6 +8,7 @@ counts only when its manifest holds. No pickle.
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import json
 import os
 import re
@@ -26,6 +27,7 @@ from uer.checkpoints.io import read_state, write_tensors
 from uer.config.model import ModelConfig
 from uer.config.training import NEWEST
 from uer.errors import CheckpointError, EnvironmentFault
+from uer.layers import kernels
 from uer.training.optimizers import load_named_state, named_state
 from uer.utils.files import atomic_folder, remove_folder, sha256
 from uer.utils.logging import logger
@@ -160,6 +162,21 @@ def read_checkpoint(path: str | Path) -> Checkpoint:
         raise CheckpointError(f"{folder} is damaged ({error}).") from error
 
 
+def fingerprint(header: Mapping[str, Any]) -> str:
+    """A short name for the content of a dataset: its header holds the checksums of all arrays."""
+    return hashlib.sha256(json.dumps(header, sort_keys=True).encode()).hexdigest()[:16]
+
+
+def _use_threads(count: int) -> None:
+    """Compute with as many threads as the run did before."""
+    now = torch.get_num_threads()
+    if count != now:
+        logger.info(
+            "The run so far used %d threads, not %d: it goes on with %d, for equal sums.", count, now, count
+        )
+        torch.set_num_threads(count)
+
+
 class Checkpoints:
     """The checkpoints `NAME-STEP` of one run.
 
@@ -188,20 +205,34 @@ class Checkpoints:
                 )
         return [path for _, _, path in sorted(found, reverse=True)]
 
-    def find(self, resume: str | None) -> Checkpoint | None:
+    def find(self, resume: str | None, about: Mapping[str, Any]) -> Checkpoint | None:
         """The checkpoint to go on from; None (said in a line) when a new run is to be started.
+
+        The number of threads is made that of the checkpoint, since sums depend on it.
 
         Args:
             resume: `--resume`: None, "newest", or weights.
+            about: `options` and `dataset` of this run.
 
         Raises:
-            CheckpointError: there are checkpoints but none is whole, or the named one is not.
+            CheckpointError: there are checkpoints but none is whole, the named one is not, or it belongs to
+                another run.
         """
         if resume is None:
             self._announce_replacement()
             return None
-        if resume != NEWEST:
-            return read_checkpoint(resume)
+        found = self._newest() if resume == NEWEST else read_checkpoint(resume)
+        if found is None:
+            logger.info("No checkpoint of %s is there: the run starts at step 0.", self.name)
+            return None
+        for note in found.compare(about["options"], about["dataset"]):
+            logger.warning("%s", note)
+        logger.info("Resuming from %s, after %d steps.", found.path, found.step)
+        _use_threads(found.training["threads"])
+        return found
+
+    def _newest(self) -> Checkpoint | None:
+        """The newest whole checkpoint; falling back to an older one is said."""
         faults = []
         for path in self.existing():
             try:
@@ -216,7 +247,6 @@ class Checkpoints:
             raise CheckpointError(
                 f"{' '.join(faults)} No whole checkpoint of {self.name} is left to resume from."
             )
-        logger.info("No checkpoint of %s is there: the run starts at step 0.", self.name)
         return None
 
     def _announce_replacement(self) -> None:
@@ -258,9 +288,9 @@ class Checkpoints:
     ) -> Path:
         """Write `NAME-STEP`; the first save of a new run removes what an earlier run left under this name."""
         path = self.path(step)
-        write_checkpoint(
-            path, write_weights=write_weights, optimizer=optimizer, training={**training, "step": step}
-        )
+        chosen = {"threads": torch.get_num_threads(), "kernels": kernels.chosen()}
+        training = {**training, **chosen, "step": step}
+        write_checkpoint(path, write_weights=write_weights, optimizer=optimizer, training=training)
         kept = self.existing() if self.limit is None else self.existing()[: self.limit]
         for old in (*self._stale, *(other for other in self.existing() if other not in kept)):
             if old != path:

@@ -1,0 +1,123 @@
+#!/usr/bin/env python3
+"""Pre-train a model on the dataset that preprocess.py wrote; see docs/training.md."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from uer.cli import Chosen, Command, run
+from uer.config.model import ModelConfig
+from uer.config.preprocess import MaskingOptions
+from uer.config.tokenizer import TargetTokenizerOptions, TokenizerOptions
+from uer.config.training import DistributedOptions, OptimizerOptions, PretrainOptions, TrainOptions
+from uer.opts.tokenizer import chosen_target_tokenizer, chosen_tokenizer
+from uer.utils.logging import logger
+from uer.utils.seed import set_seed
+
+if TYPE_CHECKING:
+    from uer.models.model import Model
+
+COMMAND = Command(
+    "pretrain.py",
+    "Pre-train a model on the dataset that preprocess.py wrote.",
+    PretrainOptions,
+    TrainOptions,
+    OptimizerOptions,
+    ModelConfig,
+    TokenizerOptions,
+    TargetTokenizerOptions,
+    MaskingOptions,
+    DistributedOptions,
+    compat=("instances_buffer_size", "fp16_opt_level", "local_rank"),
+    model="new",
+)
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Options → log, device → dataset, tokenizers → checkpoint to resume → model → data → training."""
+    chosen = COMMAND.parse(argv)
+    files, training = chosen[PretrainOptions], chosen[TrainOptions]
+    chosen.start_log()
+
+    from uer.checkpoints import write_state
+    from uer.data.pretrain_data import PretrainData, check_dataset
+    from uer.data.store import Store
+    from uer.training.devices import choose_workers
+    from uer.training.pretraining import pretrain
+    from uer.training.state import Checkpoints, fingerprint
+
+    workers = choose_workers(chosen[DistributedOptions])
+    store, tokenizer = Store(files.dataset_path), chosen_tokenizer(chosen)
+    tgt_tokenizer = chosen_target_tokenizer(chosen, tokenizer)
+    check_dataset(
+        store,
+        data_processor=chosen.data_processor,
+        targets=chosen[ModelConfig].target,
+        fingerprint=tokenizer.fingerprint(),
+        vocab_size=len(tokenizer),
+        max_seq_length=chosen[ModelConfig].max_seq_length,
+    )
+    about = {"options": chosen.effective(), "dataset": fingerprint(store.header)}
+    checkpoints = Checkpoints(files.output_model_path, files.save_total_limit)
+    found = checkpoints.find(files.resume, about)
+
+    set_seed(training.seed)
+    model = build(chosen, len(tokenizer), len(tgt_tokenizer), found.path if found else None)
+    model.to(workers.device)
+    masking = chosen[MaskingOptions] if chosen.written.keys() & set(MaskingOptions.names()) else None
+    data = PretrainData(store, batch_size=training.batch_size, seed=training.seed, masking=masking)
+    companion = {"data_processor": store.objective, "seq_length": store.header["options"]["seq_length"]}
+
+    def write_weights(path: Path) -> None:
+        tokenizers = {"tokenizer": tokenizer}
+        if tgt_tokenizer is not tokenizer:
+            tokenizers["tgt_tokenizer"] = tgt_tokenizer
+        write_state(path, model.state_dict(), config=model.config, extra=companion, **tokenizers)
+
+    last = pretrain(
+        model,
+        data.get,
+        files=files,
+        training=training,
+        optimization=chosen[OptimizerOptions],
+        workers=workers,
+        checkpoints=checkpoints,
+        found=found,
+        about=about,
+        write_weights=write_weights,
+    )
+    logger.info("Wrote %s. Next: python3 %s", last, next_command(last, store.objective))
+    return 0
+
+
+def build(chosen: Chosen, vocab_size: int, tgt_vocab_size: int, resumed: Path | None) -> Model:
+    """The model with its first weights: the checkpoint's, `--pretrained_model_path`'s, or fresh ones."""
+    from uer.checkpoints import SEGMENT_TABLE, adapt_config, load_into
+    from uer.models.build import build_model
+    from uer.models.initialize import initialize
+
+    files, config = chosen[PretrainOptions], chosen[ModelConfig]
+    source = resumed or files.pretrained_model_path
+    if source is not None:
+        config = adapt_config(config, source)
+    model = build_model(config, vocab_size, tgt_vocab_size)
+    if resumed is not None:
+        load_into(model, resumed, flag="--resume")
+    elif source is not None:
+        load_into(model, source, allow_new=(r"target\.", SEGMENT_TABLE))
+    else:
+        initialize(model, deep_init=files.deep_init)
+    return model
+
+
+def next_command(model: Path, objective: str) -> str:
+    """What to type with the model."""
+    if objective == "lm":
+        return f"scripts/generate_lm.py --load_model_path {model} --test_path PROMPTS --prediction_path OUT"
+    return f"finetune/run_classifier.py --pretrained_model_path {model} --train_path TRAIN --dev_path DEV"
+
+
+if __name__ == "__main__":
+    sys.exit(run(main))

@@ -1,0 +1,88 @@
+"""A run of pre-training: optimiser, precision, log and checkpoints around the loop."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from uer.config.training import OptimizerOptions, PretrainOptions, TrainOptions
+from uer.data.batch import Batch
+from uer.models.model import Model
+from uer.training.loop import Saving, fit
+from uer.training.optimizers import build_optimizer
+from uer.training.precision import choose_precision
+from uer.training.report import pretraining_line
+from uer.training.runlog import RunLog, run_folder
+from uer.training.schedulers import build_schedule
+from uer.training.state import Checkpoint, Checkpoints
+from uer.training.windows import Windows
+from uer.training.workers import Workers
+
+
+def pretrain(
+    model: Model,
+    get_batch: Callable[[int], Batch],
+    *,
+    files: PretrainOptions,
+    training: TrainOptions,
+    optimization: OptimizerOptions,
+    workers: Workers,
+    checkpoints: Checkpoints,
+    found: Checkpoint | None,
+    about: dict[str, Any],
+    write_weights: Callable[[Path], None],
+) -> Path:
+    """Train to `--total_steps` and save on the way and at the end.
+
+    Args:
+        model: on the device of `workers`, holding the weights to start from.
+        found: the checkpoint whose weights it holds, when a run is resumed.
+        about: what checkpoints say of the run: `options` (all effective ones) and `dataset` (fingerprint).
+        write_weights: writes the model, with its companion.
+
+    Returns:
+        the last checkpoint.
+    """
+    name = training.precision if found is None else found.training["precision"]
+    precision, reason = choose_precision(name, workers.device, model.config.hidden_size)
+    optimizer = build_optimizer(model, optimization)
+    start, progress = 0, None
+    if found is not None:
+        found.load_optimizer(optimizer)
+        start, progress = found.step, found.training["progress"]
+    checkpoints.check_room(model, optimizer)
+    windows = Windows(files.total_steps, training.accumulation_steps)
+    log = RunLog(
+        pretraining_line,
+        total=windows.total,
+        folder=run_folder(files.output_model_path),
+        start=start,
+        quiet=not workers.is_first,
+    )
+    log.describe(about["options"], precision=precision.name, dataset=about["dataset"])
+    parameters = sum(param.numel() for param in model.parameters())
+    log.say("%s parameters; precision %s (%s).", f"{parameters:,}", precision.name, reason)
+
+    def save(step: int, progress: dict[str, Any]) -> None:
+        state = {**about, "precision": precision.name, "progress": progress}
+        path = checkpoints.save(step, write_weights=write_weights, optimizer=optimizer, training=state)
+        log.say("Saved %s.", path)
+
+    log.say("Worker is training ... ")
+    fit(
+        model,
+        get_batch,
+        training,
+        optimizer=optimizer,
+        schedule=build_schedule(optimization, windows.updates),
+        windows=windows,
+        precision=precision,
+        log=log,
+        saving=Saving(save, files.save_checkpoint_steps),
+        workers=workers,
+        max_grad_norm=optimization.max_grad_norm,
+        start=start,
+        progress=progress,
+    )
+    return checkpoints.path(windows.total)
