@@ -29,6 +29,8 @@ class Masker:
     ) -> None:
         self.options, self.mask_id, self.vocab_size = options, mask_id, vocab_size
         self._special = np.array(sorted(set(special_ids)), np.int64)
+        self._ordinary = np.ones(vocab_size, bool)  # by id
+        self._ordinary[self._special] = False
         lengths = np.arange(1, options.span_max_length + 1)
         weights = options.span_geo_prob * (1 - options.span_geo_prob) ** (lengths - 1)
         self._span_cdf = np.cumsum(weights / weights.sum())[:-1]
@@ -50,16 +52,28 @@ class Masker:
         Returns:
             The rows as the model sees them, and the labels [B, L].
         """
-        chosen, lot = self.choose(src, lengths, rng, word_begins)
-        labels = np.where(chosen, src, IGNORE)
-        rows, columns = np.nonzero(chosen)
-        hidden = src[rows, columns]
-        hidden[lot < 0.8] = self.mask_id
-        random = (lot >= 0.8) & (lot < 0.9)
-        hidden[random] = self.random_ids(int(random.sum()), rng)
-        masked = src.copy()
-        masked[rows, columns] = hidden
+        places, hidden = self.draw(src, lengths, rng, word_begins)
+        labels, masked = np.full(src.shape, IGNORE), src.copy()
+        labels.reshape(-1)[places] = src.reshape(-1)[places]
+        masked.reshape(-1)[places] = hidden
         return masked, labels
+
+    def draw(
+        self,
+        src: np.ndarray,
+        lengths: np.ndarray,
+        rng: np.random.Generator,
+        word_begins: np.ndarray | None = None,
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """As a call, but sparse: the places (row · L + column) of the tokens to predict, ascending, and
+        what the model sees there."""
+        chosen, lot = self.choose(src, lengths, rng, word_begins)
+        places = np.flatnonzero(chosen)
+        hidden = src.reshape(-1)[places]
+        hidden[lot < 0.8] = self.mask_id
+        random = np.flatnonzero((lot >= 0.8) & (lot < 0.9))
+        hidden[random] = self.random_ids(len(random), rng)
+        return places, hidden
 
     def choose(
         self,
@@ -69,8 +83,8 @@ class Masker:
         word_begins: np.ndarray | None = None,
     ) -> tuple[np.ndarray, np.ndarray]:
         """The tokens to predict, bool [B, L], and for each of them its unit's lot in [0, 1)."""
-        real = np.arange(src.shape[1]) < lengths[:, None]
-        free = real & ~np.isin(src, self._special)
+        free = self._ordinary.take(src)
+        free &= np.arange(src.shape[1]) < lengths[:, None]
         budget = np.maximum(1, np.rint(self.options.mask_rate * lengths)).astype(np.int64)
         if self.options.span_masking:
             return choose_units(free, self._span_begins(free, rng), budget, rng)
@@ -78,7 +92,7 @@ class Masker:
             assert word_begins is not None, "whole words need word borders"
             return choose_units(free, word_begins, budget, rng)
         chosen = choose_tokens(free, budget, rng)
-        return chosen, rng.random(int(chosen.sum()))
+        return chosen, rng.random(np.count_nonzero(chosen))
 
     def random_ids(self, count: int, rng: np.random.Generator) -> np.ndarray:
         """Ids drawn evenly from all that are not special."""

@@ -41,8 +41,13 @@ def place(
 
 def gather(values: np.ndarray, starts: np.ndarray, lengths: np.ndarray, fill: int) -> np.ndarray:
     """The runs as rows: int64 [B, longest run], `fill` behind their ends."""
-    rows = np.full((len(starts), int(np.max(lengths, initial=0))), fill, np.int64)
-    place(rows, 0, values, starts, lengths)
+    lengths = np.asarray(lengths, np.int64)
+    columns = np.arange(int(lengths.max(initial=0)))
+    if len(values) == 0:
+        return np.full((len(lengths), len(columns)), fill, np.int64)
+    index = np.asarray(starts, np.int64)[:, None] + columns
+    rows = values.take(index, mode="clip").astype(np.int64)
+    np.copyto(rows, fill, where=columns >= lengths[:, None])
     return rows
 
 

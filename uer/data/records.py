@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass, field
+from itertools import compress
 
 import numpy as np
 
@@ -36,27 +37,29 @@ class Records:
 
 def of_lines(lines: Lines) -> Records:
     """One document a line; blank lines are none."""
-    kept = [index for index, text in enumerate(lines.texts) if text and not text.isspace()]
-    counts = Counter(lines.counts, lines=len(lines.texts), blank_lines=len(lines.texts) - len(kept))
-    if len(kept) == len(lines.texts):
-        return Records(lines.texts, lines.numbers, counts=counts)
-    texts = lines.texts
-    return Records([texts[index] for index in kept], lines.numbers[kept], counts=counts)
+    full = _full(lines.texts)
+    counts = Counter(lines.counts, lines=len(full), blank_lines=int((~full).sum()))
+    return Records(list(compress(lines.texts, full)), lines.numbers[full], counts=counts)
+
+
+def _full(texts: list[str]) -> np.ndarray:
+    """bool [n]: which lines are not blank."""
+    full = np.fromiter(map(bool, texts), bool, len(texts))
+    return full & ~np.fromiter(map(str.isspace, texts), bool, len(texts))
 
 
 def of_documents(lines: Lines) -> Records:
     """One sentence a line; blank lines part documents, however many; the last document needs none behind
     it."""
     texts = lines.texts
-    full = np.fromiter((bool(text) and not text.isspace() for text in texts), bool, len(texts))
+    full = _full(texts)
     begins = full.copy()
     begins[1:] &= ~full[:-1]
     rank = np.cumsum(full) - full  # sentences ahead of each line
     documents = np.append(rank[begins], int(full.sum()))
     counts = Counter(lines.counts, lines=len(texts), documents=len(documents) - 1)
     counts["blank_lines"] = len(texts) - int(full.sum())
-    sentences = [text for text, keep in zip(texts, full.tolist()) if keep]
-    return Records(sentences, lines.numbers[full], documents, counts=counts)
+    return Records(list(compress(texts, full)), lines.numbers[full], documents, counts=counts)
 
 
 def of_labelled(lines: Lines) -> Records:

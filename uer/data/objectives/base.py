@@ -13,14 +13,14 @@ import numpy as np
 from uer.config.preprocess import DATA_PROCESSORS, InstanceOptions, MaskingOptions
 from uer.data.batch import IGNORE, Batch
 from uer.data.masking import Masker
-from uer.data.ragged import place, ragged_index, starts_of
+from uer.data.ragged import gather, place, ragged_index, starts_of
 from uer.data.store import Column, token_dtype
 
 if TYPE_CHECKING:
     from uer.tokenizers.base import Tokenizer
 
 Arrays = Mapping[str, np.ndarray]  # a store, or the arrays that will become one
-MASK_ROWS = 2048  # rows masked at once while a dataset is made
+MASK_ROWS = 512  # rows masked at once while a dataset is made
 
 
 @dataclass(frozen=True)
@@ -121,6 +121,8 @@ class Rows:
         return self._filled(values, 1)
 
     def _filled(self, values: np.ndarray, fill: int) -> np.ndarray:
+        if len(self.pieces) == 1 and isinstance(self.pieces[0][0], int) and self.pieces[0][0] == 0:
+            return gather(values, *self.pieces[0][1:], fill)  # the same, faster
         out = np.full((len(self.lengths), int(self.lengths.max(initial=0))), fill, np.int64)
         for column, starts, lengths in self.pieces:
             place(out, column, values, starts, lengths)
@@ -242,11 +244,13 @@ class MaskedObjective(Objective):
         lengths, positions, replacements = [], [], []
         for ids, rng in zip(copies, rngs):
             for start in range(0, len(ids), MASK_ROWS):
-                masked, labels = self._mask(arrays, self.rows(arrays, ids[start : start + MASK_ROWS]), rng)
-                row, column = np.nonzero(labels != IGNORE)
-                lengths.append(np.bincount(row, minlength=len(labels)))
+                rows = self.rows(arrays, ids[start : start + MASK_ROWS])
+                src, words = self._unmasked(arrays, rows)
+                places, hidden = self.masker.draw(src, rows.lengths, rng, words)
+                row, column = np.divmod(places, src.shape[1])
+                lengths.append(np.bincount(row, minlength=len(src)))
                 positions.append(column)
-                replacements.append(masked[row, column])
+                replacements.append(hidden)
         mask_length = np.concatenate(lengths or [np.zeros(0, np.int64)])
         return {
             "mask_start": starts_of(mask_length),
@@ -255,18 +259,18 @@ class MaskedObjective(Objective):
             "mask_token": np.concatenate(replacements or [np.zeros(0, np.int64)]),
         }
 
-    def _mask(self, arrays: Arrays, rows: Rows, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
-        """Rows as the model sees them, and labels."""
+    def _unmasked(self, arrays: Arrays, rows: Rows) -> tuple[np.ndarray, np.ndarray | None]:
+        """The rows [B, L], and where words begin in them when whole words are hidden."""
         src = rows.tokens(arrays["tokens"], self.tokens.pad)
-        words = rows.beside(arrays["word"]).astype(bool) if self.masking.whole_word_masking else None
-        return self.masker(src, rows.lengths, rng, words)
+        return src, rows.beside(arrays["word"]).astype(bool) if self.masking.whole_word_masking else None
 
     def masked(
         self, store: Arrays, ids: np.ndarray, rows: Rows, rng: np.random.Generator
     ) -> tuple[np.ndarray, np.ndarray]:
         """src and labels [B, L], with the masks of the dataset or with new ones."""
         if not self.static:
-            return self._mask(store, rows, rng)
+            src, words = self._unmasked(store, rows)
+            return self.masker(src, rows.lengths, rng, words)
         src = rows.tokens(store["tokens"], self.tokens.pad)
         labels = np.full(src.shape, IGNORE)
         counts = store["mask_length"][ids].astype(np.int64)
