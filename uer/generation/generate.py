@@ -10,7 +10,7 @@ import torch
 
 from uer.config.generation import DecodingOptions
 from uer.errors import ConfigError
-from uer.generation.reading import CausalReader, PairReader, longest
+from uer.generation.reading import CausalReader, PairReader, check_length
 from uer.generation.sampling import Draw, Rules
 from uer.generation.search import Continuation, Show, beam_search, draw
 from uer.generation.stopping import Stopping
@@ -67,12 +67,7 @@ class Generator:
         allowed: Sequence[int] | None = None,
         log_probs: bool = False,
     ) -> None:
-        limit = longest(model)
-        if limit is not None and length > limit:
-            flag = "--seq_length" if model.decoder is None else "--tgt_seq_length"
-            raise ConfigError(
-                f"{flag} is {length}, but the model has {limit} positions; give at most {limit}."
-            )
+        check_length(model, length)
         self.model, self.tokenizer, self.options = model, tokenizer, options
         self.length, self.allowed, self.log_probs = length, allowed, log_probs
         # No more rows at a time than `batch_size`, whatever the copies.

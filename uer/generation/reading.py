@@ -38,9 +38,16 @@ def language_model(config: ModelConfig, *, described: bool) -> ModelConfig:
     return config.replace(target=("lm",))
 
 
-def longest(model: Model) -> int | None:
-    """The most tokens that a generated text may have; None when the model has no table of positions."""
-    return positions_limit(model.embedding if model.decoder is None else model.tgt_embedding)
+def check_length(model: Model, length: int) -> None:
+    """Raise unless the model can read texts of `length` tokens.
+
+    Raises:
+        ConfigError: its table of positions is shorter.
+    """
+    limit = positions_limit(model.embedding if model.decoder is None else model.tgt_embedding)
+    if limit is not None and length > limit:
+        flag = "--seq_length" if model.decoder is None else "--tgt_seq_length"
+        raise ConfigError(f"{flag} is {length}, but the model has {limit} positions; give at most {limit}.")
 
 
 def padded_left(rows: Sequence[Sequence[int]], pad: int) -> tuple[Tensor, Tensor]:
