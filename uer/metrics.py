@@ -170,7 +170,7 @@ def average_ranks(values: ArrayLike) -> NDArray:
 
 
 def binary_auc(scores: ArrayLike, positive: ArrayLike) -> float:
-    """Probability that a positive row scores above a negative one, ties counting half (Mann, Whitney 1947)."""
+    """Probability that a positive row scores above a negative one, ties counting half (Mann-Whitney U)."""
     positive = np.asarray(positive, bool)
     ours, others = int(positive.sum()), int((~positive).sum())
     if not ours or not others:

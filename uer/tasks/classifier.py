@@ -8,25 +8,32 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from uer.checkpoints import canonical, read_state
+from uer.config.model import ModelConfig
 from uer.data.batch import Batch
 from uer.data.readers import read_tsv
-from uer.errors import DataError
+from uer.errors import CheckpointError, DataError
 from uer.layers.activations import activation
 from uer.layers.layout import Layout
 from uer.layers.pooling import pool
 from uer.metrics import Confusion
+from uer.models.build import build_body
 from uer.models.model import Inputs, Model
 from uer.targets.term import Term
 from uer.tasks.labels import LabelMap
 from uer.tasks.rows import Examples, encode_texts, say_cut
+from uer.tasks.setup import encoder_config
 from uer.tasks.table import Table, read_table
+
+if TYPE_CHECKING:
+    from uer.checkpoints.companion import Companion
 
 HEAD = (r"output_layer_[12]\.",)
 """names of the parameters that a pre-trained file does not hold"""
@@ -51,6 +58,12 @@ class ClassifierModel(Model):
         self.output_layer_1 = None if act == "none" else nn.Linear(width, width)
         self.output_layer_2 = nn.Linear(width, labels_num)
         self.act = None if act == "none" else activation(act)
+
+    @classmethod
+    def build(cls, config: ModelConfig, vocab_size: int, *, soft_alpha: float = 0.5) -> ClassifierModel:
+        """The model of a configuration whose `labels_num` is set."""
+        body = build_body(encoder_config(config), vocab_size)
+        return cls(body, labels_num=config.labels_num, pooling=config.pooling, soft_alpha=soft_alpha)
 
     def logits(self, inputs: Inputs, *, layout: Layout | Literal["auto"] = "auto") -> Tensor:
         """fp32 [B, C] from `src` and `seg` [B, L]."""
@@ -147,6 +160,23 @@ def read_labels(path: str | Path, labels_num: int | None = None) -> LabelMap:
     return LabelMap.collect(values, path, labels_num)
 
 
+def saved_labels(path: str, companion: Companion | None, labels_num: int | None) -> LabelMap:
+    """The labels of a saved model: its companion's, or the integers that its head has room for.
+
+    Raises:
+        CheckpointError: `labels_num` was typed and is not the size of the head.
+    """
+    if companion is not None and companion.labels is not None:
+        return LabelMap(companion.labels, path)
+    head = canonical(read_state(path, "--load_model_path")).state.get("output_layer_2.weight")
+    size = labels_num or 2 if head is None else head.shape[0]
+    if labels_num not in (None, size):
+        raise CheckpointError(
+            f"--labels_num is {labels_num}, but {path} tells {size} labels apart; leave --labels_num out."
+        )
+    return LabelMap.numbered(size)
+
+
 def teacher_logits(table: Table, labels_num: int) -> np.ndarray:
     """float32 [n, C] from the column `logits`: C numbers a row with one blank between them.
 
@@ -175,3 +205,16 @@ def teacher_logits(table: Table, labels_num: int) -> np.ndarray:
                 )
             out[number, place] = value
     return out
+
+
+def prediction_columns(
+    labels: LabelMap, logits: np.ndarray, *, with_logits: bool, with_prob: bool
+) -> dict[str, list[str]]:
+    """UER's output columns of logits [n, C]: the best label, and C numbers with blanks between them."""
+    columns = {"label": [labels.names[number] for number in logits.argmax(axis=1)]}
+    if with_logits:
+        columns["logits"] = [" ".join(map(str, row)) for row in logits.tolist()]
+    if with_prob:
+        probabilities = torch.softmax(torch.from_numpy(logits), dim=-1)
+        columns["prob"] = [" ".join(map(str, row)) for row in probabilities.tolist()]
+    return columns

@@ -81,8 +81,8 @@ class LabelMap:
             if not 0 <= value < count:
                 raise DataError(
                     f"the label {value} is outside 0 … {count - 1}: the file has {len(first)} different "
-                    f"integers ({listing(sorted(map(str, first), key=int))}); number the labels from 0 without a gap, "
-                    "give --labels_num, or use names.",
+                    f"integers ({listing(sorted(map(str, first), key=int))}); number the labels from 0 "
+                    "without a gap, give --labels_num, or use names.",
                     path=path,
                     line=line,
                 )

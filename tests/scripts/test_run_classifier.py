@@ -1,0 +1,283 @@
+"""`run_classifier.py` and its inference twin as a user types them: what they write, and what they refuse."""
+
+import json
+import random
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+from tests.tasks.scripts import TINY, Folder, script, sentence, words
+from uer.checkpoints import read_companion, read_state
+from uer.errors import CheckpointError, ConfigError, DataError
+from uer.utils.files import repository_root
+
+TRAIN, INFER = "finetune/run_classifier", "inference/run_classifier_infer"
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """64 random texts with random labels, names and integers, and pairs."""
+    folder, rng = Folder(tmp_path), random.Random(1)
+    rows = [[rng.randrange(3), sentence(rng)] for _ in range(64)]
+    folder.table("rows.tsv", ["label", "text_a"], rows)
+    names = ("neutral", "good", "bad")
+    folder.table(
+        "names.tsv", ["text_a", "id", "label"], [[b, f"#{i}", names[a]] for i, (a, b) in enumerate(rows)]
+    )
+    folder.table("pairs.tsv", ["label", "text_a", "text_b"], [[a, b, sentence(rng, 1, 4)] for a, b in rows])
+    return folder
+
+
+def train(folder, rows="rows.tsv", **flags):
+    settings = {
+        "train_path": folder / rows,
+        "dev_path": folder / rows,
+        "output_model_path": folder / "model.bin",
+        "vocab_path": folder.vocab,
+        "config_path": folder.config,
+        "learning_rate": 3e-3,
+        "batch_size": 16,
+        "epochs_num": 2,
+        "precision": "fp32",
+        **flags,
+    }
+    return script(TRAIN).main(words(**settings))
+
+
+def infer(folder, rows="rows.tsv", **flags):
+    settings = {
+        "load_model_path": folder / "model.bin",
+        "test_path": folder / rows,
+        "prediction_path": folder / "out.tsv",
+        **flags,
+    }
+    return script(INFER).main(words(**settings))
+
+
+@pytest.mark.parametrize(
+    "rows, flags", [("rows.tsv", {}), ("names.tsv", {"pooling": "max"}), ("pairs.tsv", {})]
+)
+def test_64_rows_are_memorised_and_predicted(folder, capsys, rows, flags):
+    settings = {"pooling": "mean", "epochs_num": 35, "learning_rate": 5e-3, "report_steps": 3, **flags}
+    assert train(folder, rows, test_path=folder / rows, **settings) == 0
+    log = capsys.readouterr().err
+    assert "INFO] Batch size: 16" in log and "INFO] The number of training instances: 64" in log
+    assert "INFO] Epoch id: 1, Training steps: 3, Avg loss: 1." in log
+    assert "INFO] Epoch id: 2, Training steps: 2, Avg loss: 1." in log
+    assert "INFO] Start training." in log and "INFO] Test set evaluation." in log
+    assert log.count("Acc. (Correct/Total): ") == 36
+    assert infer(folder, rows, output_logits=True, output_prob=True) == 0
+    assert capsys.readouterr().out == "The number of prediction instances:  64\n"
+    header, predictions = folder.read("out.tsv")
+    assert header == ["label", "logits", "prob"]
+    columns, gold = folder.read(rows)
+    place = columns.index("label")
+    right = sum(p[0] == g[place] for p, g in zip(predictions, gold))
+    assert right / 64 >= 0.95
+    assert f"Acc. (Correct/Total): {right / 64:.4f} ({right}/64) " in log.rsplit("Test set evaluation.")[-1]
+    names = sorted({g[place] for g in gold})
+    for label, logits, prob in predictions:
+        logits, prob = torch.tensor([[float(x) for x in t.split(" ")] for t in (logits, prob)])
+        torch.testing.assert_close(logits.softmax(0), prob)
+        assert names[int(logits.argmax())] == label
+    assert {path.name for path in folder.path.iterdir()} >= {"model.bin", "model.bin.meta", "model.bin.run"}
+
+
+def test_the_saved_model_says_what_it_is(folder):
+    train(folder, "names.tsv", seq_length=20, single_text_sep="false", pooling="max")
+    companion = read_companion(folder / "model.bin")
+    assert companion.labels == ["bad", "good", "neutral"]
+    assert companion.extra == {"task": "classifier", "seq_length": 20, "single_text_sep": False}
+    assert (companion.config.pooling, companion.config.labels_num) == ("max", 3)
+    state = read_state(folder / "model.bin")
+    assert {name for name in state if name.startswith("output")} == {
+        f"output_layer_{n}.{kind}" for n in (1, 2) for kind in ("weight", "bias")
+    }
+    record = [
+        json.loads(line) for line in Path(folder / "model.bin.run/metrics.jsonl").read_text().splitlines()
+    ]
+    assert len([r for r in record if "dev_acc" in r]) == 2
+    infer(folder, keep_columns=["id", "label"], test_path=folder / "names.tsv")
+    header, rows = folder.read("out.tsv")
+    assert header == ["label", "id", "input_label"]
+    assert [row[1] for row in rows] == [f"#{i}" for i in range(64)]
+
+
+def test_the_same_command_gives_the_same_model(folder):
+    train(folder)
+    first = read_state(folder / "model.bin")
+    train(folder, output_model_path=folder / "again.bin")
+    second = read_state(folder / "again.bin")
+    assert all(torch.equal(first[name], second[name]) for name in first)
+
+
+def test_a_plain_file_of_weights_needs_the_full_list_of_flags(folder):
+    train(folder)
+    infer(folder, output_logits=True)
+    expected = folder.read("out.tsv")
+    torch.save(read_state(folder / "model.bin"), folder / "uer.bin")
+    described = {"config_path": folder.config, "vocab_path": folder.vocab, "labels_num": 3}
+    old = {"load_model_path": folder / "uer.bin", "output_logits": True}
+    for style in (
+        {"embedding": "word_pos_seg", "encoder": "transformer", "mask": "fully_visible"},
+        {"embedding": ["word", "pos", "seg"]},
+    ):
+        infer(folder, **old, **described, **style)
+        assert folder.read("out.tsv") == expected
+    del described["labels_num"]  # the size of the head says it
+    infer(folder, **old, **described)
+    assert folder.read("out.tsv") == expected
+    with pytest.raises(CheckpointError, match=r"--labels_num is 4, but .*uer.bin tells 3 labels apart"):
+        infer(folder, **old, **described, labels_num=4)
+    with pytest.raises(ConfigError, match=r"uer.bin has no companion folder"):
+        infer(folder, **old, vocab_path=folder.vocab)
+
+
+def test_flags_may_repeat_the_companion_but_not_contradict_it(folder):
+    train(folder)
+    infer(folder, vocab_path=folder.vocab, config_path=folder.config, labels_num=3, seq_length=64)
+    other = folder.write("other.txt", Path(folder.vocab).read_text() + "X\n")
+    for flags, message in [
+        ({"labels_num": 2}, "--labels_num is 2, but the companion folder of --load_model_path says 3"),
+        ({"vocab_path": other}, r"--vocab_path .*other.txt is another tokenizer than the saved model's own"),
+        (
+            {"pooling": "mean"},
+            "--pooling is 'mean', but the companion folder of --load_model_path says 'first'",
+        ),
+        (
+            {"single_text_sep": "false"},
+            "--single_text_sep is false, but the model of --load_model_path was trained with true",
+        ),
+    ]:
+        with pytest.raises(ConfigError, match=message):
+            infer(folder, **flags)
+
+
+def test_fine_tuning_starts_from_a_saved_model(folder, capsys):
+    train(folder)
+    capsys.readouterr()
+    train(
+        folder,
+        pretrained_model_path=folder / "model.bin",
+        output_model_path=folder / "next.bin",
+        vocab_path=None,
+        config_path=None,
+    )
+    assert "Loaded " in capsys.readouterr().err
+    assert read_companion(folder / "next.bin").config.hidden_size == TINY["hidden_size"]
+    folder.table("two.tsv", ["label", "text_a"], [[i % 2, "a b"] for i in range(8)])
+    train(folder, "two.tsv", pretrained_model_path=folder / "model.bin", vocab_path=None, config_path=None)
+    assert len(read_companion(folder / "model.bin").labels) == 2
+    with pytest.raises(ConfigError, match=r"another tokenizer than the saved model's own"):
+        other = folder.write("other.txt", Path(folder.vocab).read_text() + "X\n")
+        train(folder, pretrained_model_path=folder / "next.bin", vocab_path=other)
+
+
+def test_soft_targets_and_attacks(folder):
+    rng = random.Random(0)
+    rows = [[i % 2, sentence(rng), f"{2 - i % 2 * 4} {i % 2 * 4 - 2}"] for i in range(16)]
+    folder.table("soft.tsv", ["label", "text_a", "logits"], rows)
+    train(folder, "soft.tsv", soft_targets=True, soft_alpha=0.7, epochs_num=20)
+    infer(folder, "soft.tsv", output_logits=True)
+    for (_, logits), row in zip(folder.read("out.tsv")[1], rows):
+        assert abs(float(logits.split()[0]) - float(row[2].split()[0])) < 1.5
+    plain = {}
+    for name, flags in {
+        "none": {},
+        "fgm": {"use_adv": True, "fgm_epsilon": 0.5},
+        "pgd": {"use_adv": True, "adv_type": "pgd"},
+    }.items():
+        train(folder, epochs_num=1, **flags)
+        plain[name] = read_state(folder / "model.bin")["output_layer_1.weight"]
+    assert not torch.equal(plain["none"], plain["fgm"])
+    assert not torch.equal(plain["none"], plain["pgd"])
+
+
+def test_a_best_metric_and_a_wrong_one(folder):
+    train(folder, best_metric="macro_f1")
+    with pytest.raises(ConfigError, match="--best_metric 'macro_f' is unknown; choose from acc, macro_f1"):
+        train(folder, best_metric="macro_f")
+
+
+@pytest.mark.parametrize(
+    "text, message",
+    [
+        ("", "dev.tsv: the file is empty"),
+        ("label\ttext_a\n", "dev.tsv: there is no row under the header"),
+        ("label\ttext\n0\ta\n", "dev.tsv:1: the column 'text_a' is missing"),
+        ("label\ttext_a\n0\ta\n1\n", "dev.tsv:3: the row has 1 of 2 columns"),
+        ("label\ttext_a\n0\ta\n7\tb\n", "dev.tsv:3: the label '7' is not among those of .*rows.tsv: 0, 1, 2"),
+    ],
+)
+def test_faulty_development_files_stop_before_training(folder, text, message):
+    with pytest.raises(DataError, match=message):
+        train(folder, dev_path=folder.write("dev.tsv", text))
+    assert not (folder.path / "model.bin").exists()
+
+
+def test_missing_files(folder):
+    for flag in ("train_path", "dev_path"):
+        with pytest.raises(DataError, match=r"nowhere.tsv: the file does not exist"):
+            train(folder, **{flag: folder / "nowhere.tsv"})
+    with pytest.raises(CheckpointError, match=r"nowhere.bin"):
+        train(folder, pretrained_model_path=folder / "nowhere.bin")
+    with pytest.raises(CheckpointError, match=r"model.bin"):
+        infer(folder, config_path=folder.config, vocab_path=folder.vocab, labels_num=2)
+
+
+def test_a_head_that_is_not_there(folder):
+    train(folder)
+    body = {name: x for name, x in read_state(folder / "model.bin").items() if not name.startswith("output")}
+    torch.save(body, folder / "body.bin")
+    with pytest.raises(CheckpointError, match="this is no model of this task: fine-tune one first"):
+        infer(folder, load_model_path=folder / "body.bin", config_path=folder.config, vocab_path=folder.vocab)
+
+
+def test_a_vocabulary_that_does_not_fit_the_weights(folder):
+    train(folder)
+    torch.save(read_state(folder / "model.bin"), folder / "uer.bin")
+    other = folder.write("other.txt", Path(folder.vocab).read_text() + "X\n")
+    with pytest.raises(CheckpointError, match="the vocabulary has 32 tokens and the file 31"):
+        train(folder, pretrained_model_path=folder / "uer.bin", vocab_path=other)
+
+
+def test_faulty_rows_leave_no_predictions(folder):
+    train(folder)
+    folder.write("bad.tsv", "text_a\ttext_b\na\tb\nc\n")
+    with pytest.raises(DataError, match=r"bad.tsv:3: the row has 1 of 2 columns"):
+        infer(folder, "bad.tsv")
+    with pytest.raises(DataError, match="the column 'where' is missing"):
+        infer(folder, keep_columns=["where"])
+    assert not (folder.path / "out.tsv").exists()
+    assert not [path for path in folder.path.iterdir() if path.suffix == ".tmp"]
+    with pytest.raises(ConfigError, match="--prediction_path must be given"):
+        infer(folder, prediction_path=None)
+
+
+def test_standing_in_a_pipe(folder):
+    train(folder)
+    infer(folder)
+    expected = (folder.path / "out.tsv").read_text()
+    command = [
+        sys.executable,
+        str(repository_root() / f"{INFER}.py"),
+        *words(load_model_path=folder / "model.bin"),
+    ]
+    process = subprocess.Popen(
+        [*command, "--test_path", "-"],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    rows = (folder.path / "rows.tsv").read_text().splitlines(keepends=True)
+    process.stdin.writelines(rows[:2])
+    process.stdin.flush()
+    answer = [process.stdout.readline(), process.stdout.readline()]  # before the rest is sent
+    out, log = process.communicate("".join(rows[2:]), timeout=60)
+    assert process.returncode == 0, log
+    assert "".join(answer) + out == expected
+    assert "The number of prediction instances:  64" in log

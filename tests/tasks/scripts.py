@@ -1,0 +1,83 @@
+"""Small files and models for tests that run a script's `main` in this process."""
+
+import importlib.util
+import json
+import random
+import sys
+from pathlib import Path
+
+from uer.utils.files import repository_root
+
+SPECIAL = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
+LETTERS = list("abcdefghijklmnopqrstuvwxyz")
+TINY = {
+    "emb_size": 32,
+    "feedforward_size": 64,
+    "hidden_size": 32,
+    "hidden_act": "gelu",
+    "heads_num": 2,
+    "layers_num": 1,
+    "max_seq_length": 32,
+    "dropout": 0.0,
+    "embedding": ["word", "pos", "seg"],
+    "encoder": "transformer",
+    "mask": "fully_visible",
+}
+
+
+def script(name: str):
+    """A script's module, loaded from its file; its `main` takes words."""
+    spec = importlib.util.spec_from_file_location(
+        "script_" + name.replace("/", "_"), repository_root() / f"{name}.py"
+    )
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = module
+    spec.loader.exec_module(module)
+    return module
+
+
+def words(**flags) -> list[str]:
+    """Flags as typed: True stands alone, lists are spread, None is left out."""
+    out = []
+    for name, value in flags.items():
+        if value is None or value is False:
+            continue
+        out.append(f"--{name}")
+        if isinstance(value, (list, tuple)):
+            out += [str(item) for item in value]
+        elif value is not True:
+            out.append(str(value))
+    return out
+
+
+class Folder:
+    """Vocabulary, configuration and tables in a folder."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.vocab = self.write("vocab.txt", "\n".join(SPECIAL + LETTERS) + "\n")
+        self.config = self.write("config.json", json.dumps(TINY))
+
+    def write(self, name: str, text: str) -> str:
+        """A text file."""
+        path = self.path / name
+        path.write_text(text, encoding="utf-8")
+        return str(path)
+
+    def __truediv__(self, name: str) -> str:
+        return str(self.path / name)
+
+    def table(self, name: str, columns: list[str], rows: list[list]) -> str:
+        """A table file."""
+        lines = ["\t".join(columns), *("\t".join(map(str, row)) for row in rows)]
+        return self.write(name, "\n".join(lines) + "\n")
+
+    def read(self, name: str) -> tuple[list[str], list[list[str]]]:
+        """Header and rows of a table file."""
+        lines = (self.path / name).read_text(encoding="utf-8").splitlines()
+        return lines[0].split("\t"), [line.split("\t") for line in lines[1:]]
+
+
+def sentence(rng: random.Random, low: int = 2, high: int = 12) -> str:
+    """Random letters with blanks between them."""
+    return " ".join(rng.choice(LETTERS) for _ in range(rng.randint(low, high)))

@@ -1,0 +1,86 @@
+"""What a model says of many rows: batches of like length, nothing kept but what the caller keeps."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from uer.data.batch import Batch
+from uer.metrics import Metric
+from uer.tasks.rows import Examples
+from uer.training.precision import Precision
+from uer.training.windows import to_tensors
+
+
+@contextlib.contextmanager
+def predicting(model: nn.Module) -> Iterator[None]:
+    """No dropout and no gradients in the block; afterwards the model is in the mode it was in."""
+    training = model.training
+    model.eval()
+    try:
+        with torch.inference_mode():
+            yield
+    finally:
+        model.train(training)
+
+
+def batches(
+    examples: Examples, collate: Callable[[Examples, np.ndarray], Batch], batch_size: int
+) -> Iterator[Batch]:
+    """All examples in batches of rows of like length, the longest first: what does not fit fails at once."""
+    order = np.argsort(-examples.lengths, kind="stable")
+    for start in range(0, len(order), batch_size):
+        yield collate(examples, order[start : start + batch_size])
+
+
+def outputs(
+    model: nn.Module,
+    compute: Callable[[dict[str, Tensor]], Tensor],
+    stream: Iterator[Batch],
+    precision: Precision,
+) -> Iterator[tuple[Batch, np.ndarray]]:
+    """Each batch and what `compute(inputs)` (a method of the model) gives for it, float32 [B, …].
+
+    Args:
+        stream: batches; they are made in the order in which they are asked for.
+    """
+    device = next(model.parameters()).device
+    for batch in stream:
+        with predicting(model), precision.autocast():
+            given = compute(to_tensors(batch).to(device).inputs)
+        yield batch, given.float().cpu().numpy()
+
+
+def evaluate(
+    model: nn.Module, task: Any, examples: Examples, *, batch_size: int, precision: Precision
+) -> Metric:
+    """The task's metric of a model on labelled examples.
+
+    Args:
+        task: has `collate`, `metric`, `score` (see `uer.tasks.classifier.ClassifierTask`).
+        model: has `logits(inputs)`.
+    """
+    metric = task.metric()
+    stream = batches(examples, task.collate, batch_size)
+    for batch, logits in outputs(model, model.logits, stream, precision):
+        task.score(metric, logits, batch.labels)
+    return metric
+
+
+def in_order(
+    model: nn.Module, task: Any, examples: Examples, *, batch_size: int, precision: Precision
+) -> np.ndarray:
+    """float32 [n, …]: the logits of all examples in their order."""
+    every: np.ndarray | None = None
+    stream = batches(examples, task.collate, batch_size)
+    for batch, logits in outputs(model, model.logits, stream, precision):
+        if every is None:
+            every = np.empty((len(examples), *logits.shape[1:]), np.float32)
+        every[batch.ids] = logits
+    assert every is not None, "there is at least one row"
+    return every

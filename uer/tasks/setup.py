@@ -1,0 +1,119 @@
+"""What every downstream script does around its task: configuration, weights, device, files of the result."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import torch
+from torch import nn
+
+from uer.checkpoints import SEGMENT_TABLE, load_into, write_state
+from uer.config.model import ModelConfig
+from uer.errors import CheckpointError, ConfigError
+from uer.models.initialize import initialize
+from uer.training.precision import Precision, choose_precision
+from uer.utils.logging import logger
+
+if TYPE_CHECKING:
+    from uer.checkpoints.companion import Companion
+    from uer.tokenizers.base import Tokenizer
+
+T = TypeVar("T")
+SCRIPTS = {"classifier": "run_classifier"}
+"""the script of each task whose models might be taken for another's"""
+
+
+def encoder_config(config: ModelConfig) -> ModelConfig:
+    """The configuration of a downstream encoder: no decoder, one stream.
+
+    Raises:
+        ConfigError: the encoder is a dual one, which has its own scripts.
+    """
+    if config.encoder == "dual":
+        raise ConfigError(
+            "--encoder dual reads two texts apart, as run_classifier_siamese.py does; take another one."
+        )
+    return config.replace(decoder=None, tgt_embedding=None, share_embedding=False)
+
+
+def start_weights(
+    model: nn.Module, path: str | None, *, head: Iterable[str], allow_missing: str | None = None
+) -> None:
+    """First values: from a pre-trained file, fresh for the head; all fresh when there is no file.
+
+    Args:
+        head: regular expressions of the parameters that a pre-trained file does not hold.
+    """
+    if path is None:
+        logger.info("No --pretrained_model_path: the model starts from random weights.")
+        initialize(model)
+        return
+    load_into(model, path, allow_new=(*head, SEGMENT_TABLE), allow_missing=allow_missing)
+
+
+def load_saved(
+    model: nn.Module, path: str, companion: Companion | None, *, task: str, flag: str = "--load_model_path"
+) -> None:
+    """Weights of a fine-tuned model; nothing may be missing.
+
+    Raises:
+        CheckpointError: the file does not fit, or its companion says that it is of another task.
+    """
+    theirs = None if companion is None else companion.extra.get("task")
+    if theirs not in (None, task):
+        raise CheckpointError(
+            f"{path} is a model of the task '{theirs}', not '{task}'; "
+            f"predict with inference/{SCRIPTS.get(theirs, theirs)}_infer.py."
+        )
+    load_into(model, path, flag=flag)
+
+
+def pick_device() -> torch.device:
+    """The GPU if one is visible, else the CPU."""
+    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+
+
+def pick_precision(name: str, model: nn.Module) -> Precision:
+    """The precision for a model where it lies; said in one line."""
+    device = next(model.parameters()).device
+    precision, reason = choose_precision(name, device, model.config.hidden_size)
+    logger.info(f"Precision: {precision.name} ({reason}).")
+    return precision
+
+
+def save_model(
+    path: str | Path,
+    model: nn.Module,
+    config: ModelConfig,
+    tokenizer: Tokenizer,
+    *,
+    labels: Any = None,
+    extra: Mapping[str, Any] | None = None,
+) -> None:
+    """Weights and companion folder; the file alone is what UER-py loads."""
+    state = {name: x.detach().cpu() for name, x in model.state_dict().items()}
+    write_state(path, state, config=config, tokenizer=tokenizer, labels=labels, extra=extra)
+
+
+def saved_setting(
+    name: str, default: T, written: Mapping[str, Any], companion: Companion | None, *, fixed: bool = True
+) -> T:
+    """A setting of prediction: the one typed, else the saved model's, else the default.
+
+    Raises:
+        ConfigError: `fixed`, and what was typed is not what the model was trained with.
+    """
+    saved = None if companion is None else companion.extra.get(name)
+    typed = written.get(name)
+    if fixed and None not in (typed, saved) and typed != saved:
+        raise ConfigError(
+            f"--{name} is {_word(typed)}, but the model of --load_model_path was trained with "
+            f"{_word(saved)}; leave it out."
+        )
+    return next(value for value in (typed, saved, default) if value is not None)
+
+
+def _word(value: Any) -> str:
+    return str(value).lower() if isinstance(value, bool) else str(value)
