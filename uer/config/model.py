@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from uer.config.options import Options, fraction, option, positive
-from uer.errors import ConfigError
+from uer.errors import ConfigError, suggestion
 
 # Literal tables of names: `--help` needs them without importing torch; a test holds them against the classes.
 EMBEDDINGS = ("word", "pos", "seg", "sinusoidalpos", "dual")
@@ -110,19 +110,23 @@ class ModelConfig(Options):
         return self.decoder_layers_num or self.layers_num
 
     def stream(self, index: int) -> ModelConfig:
-        """The configuration of one stream of a dual model: its own settings laid over the common ones."""
-        own = {
-            key: value
-            for key, value in (getattr(self, f"stream_{index}") or {}).items()
-            if key in self.names()
-        }
-        values = {
-            **{name: getattr(self, name) for name in self.names()},
-            **own,
-            "stream_0": None,
-            "stream_1": None,
-        }
-        return ModelConfig(**values)
+        """The configuration of one stream of a dual model: its own settings laid over the common ones.
+
+        Raises:
+            ConfigError: the stream names no embedding or encoder of its own, or a key is unknown.
+        """
+        name, own = f"stream_{index}", dict(getattr(self, f"stream_{index}") or {})
+        own.pop("vocab_size", None)  # UER's files have it; the tokenizer decides
+        for key in own:
+            if key not in self.names() or key.startswith("stream_"):
+                raise ConfigError(f"{name}: the key '{key}' is unknown.{suggestion(key, self.names())}")
+        for key in ("embedding", "encoder"):
+            if own.get(key, "dual") in ("dual", ["dual"]):
+                raise ConfigError(f"{name} has no {key} of its own; name one in the JSON config.")
+        if isinstance(own["embedding"], str):  # one word in files of UER-py 2021: word_pos_seg
+            own["embedding"] = own["embedding"].split("_")
+        common = {key: getattr(self, key) for key in self.names()}
+        return ModelConfig(**{**common, **own, "stream_0": None, "stream_1": None})
 
     def to_json(self) -> dict[str, Any]:
         """All values, for the companion folder and `--print_config`."""
@@ -139,6 +143,11 @@ class ModelConfig(Options):
         if self.share_embedding and not self.decoder:
             raise ConfigError(
                 "--share_embedding needs --decoder: there is no target embedding to share with."
+            )
+
+        if self.prefix_lm_loss and self.decoder:
+            raise ConfigError(
+                "--prefix_lm_loss does not go with --decoder: a decoder's text has no second segment."
             )
 
     def _check_embedding(self) -> None:
@@ -160,6 +169,8 @@ class ModelConfig(Options):
             raise ConfigError("--embedding dual and --encoder dual belong together: name both or neither.")
         if "dual" in self.embedding and (self.stream_0 is None or self.stream_1 is None):
             raise ConfigError("--embedding dual needs the keys stream_0 and stream_1 in the JSON config.")
+        if "dual" in self.embedding:
+            self.stream(0), self.stream(1)
 
     def _check_encoder(self) -> None:
         if self.encoder == "transformer":

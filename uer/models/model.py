@@ -218,8 +218,11 @@ def _side(streams: Inputs, layout: LayoutChoice, caches: Caches | None, limit: i
     seg = streams.setdefault("seg", torch.ones_like(word))
     if layout == "auto":
         layout = Layout.from_seg(seg, streams.get("doc"))
-    held = 0 if caches is None else caches.length
-    if "pos" not in streams:
+    assert layout is not None or "doc" not in streams, "only a layout keeps documents apart"
+    if "pos" in streams:
+        _check_positions(streams["pos"], limit)
+    else:
+        held = 0 if caches is None else caches.length
         _check_length(held + (word.shape[1] if layout is None else layout.max_length), limit, flag)
     if layout is not None:
         streams = {name: layout.pack(x) for name, x in streams.items()}
@@ -234,6 +237,15 @@ def _check_length(length: int, limit: int | None, flag: str) -> None:
         raise ConfigError(
             f"a sequence of {length} tokens meets a model of {limit} positions; "
             f"lower {flag} to {limit} or train a model with a larger max_seq_length."
+        )
+
+
+def _check_positions(pos: Tensor, limit: int | None) -> None:
+    """Positions that were given are looked at on the CPU only: a GPU would have to wait at every step."""
+    if limit is not None and pos.device.type == "cpu" and int(pos.max()) >= limit:
+        raise ConfigError(
+            f"position {int(pos.max())} is asked for in a model of {limit} positions (0 to {limit - 1}); "
+            "shorten the text or train a model with a larger max_seq_length."
         )
 
 
