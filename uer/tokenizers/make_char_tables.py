@@ -131,10 +131,13 @@ def source() -> str:
     return "\n".join(parts)
 
 
-def main(argv: list[str] | None = None) -> int:
-    """Write the tables; with `--check` compare them with the committed ones, 1 when they differ."""
+def main(words: list[str]) -> int:
+    """Write the tables, or compare them with the committed ones."""
+    if words not in ([], ["--check"]):
+        print(f"usage: {COMMAND} [--check]", file=sys.stderr)
+        return 2
     text = source()
-    if "--check" in (sys.argv[1:] if argv is None else argv):
+    if words:
         return int(TABLE.read_text(encoding="utf-8") != text)
     with atomic_write(TABLE) as file:
         file.write(text)
@@ -142,4 +145,4 @@ def main(argv: list[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    raise SystemExit(main())
+    sys.exit(main(sys.argv[1:]))
