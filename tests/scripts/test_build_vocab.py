@@ -91,8 +91,8 @@ def test_the_same_corpus_gives_the_same_pieces(shared: Path) -> None:
     corpus = shared / "data/corpora/news-commentary-v13-en-zh_sampled.txt"
     for kind in ("wordpiece", "bpe", "sentencepiece"):
         contents = []
-        for _ in range(3):
-            flags = ["--model_type", kind, "--vocab_size", "3000"]
+        for _ in range(2):
+            flags = ["--model_type", kind, "--vocab_size", "2100"]
             assert main(["--corpus_path", str(corpus), "--output_path", "v", *flags]) == 0
             contents.append(Path("v").read_bytes())
         assert len(set(contents)) == 1, kind
@@ -158,7 +158,10 @@ def test_sentencepiece_sees_long_lines() -> None:
             ["--delimiter", "char", "--workers_num", "0"],
             "--workers_num is 0; it must be a number greater than 0",
         ),
-        (["--model_type", "sentencepiece", "--vocab_size", "5"], "sentencepiece could not learn 5 pieces"),
+        (
+            ["--model_type", "sentencepiece", "--vocab_size", "5"],
+            "sentencepiece could not learn 5 pieces (Vocabulary size is smaller than",
+        ),
     ],
 )
 def test_senseless_flags(corpus: Path, flags: list[str], message: str) -> None:

@@ -35,7 +35,7 @@ def train_wordpiece(
     library = Tokenizer(models.WordPiece(unk_token="[UNK]"))
     library.normalizer = normalizers.BertNormalizer(lowercase=do_lower_case)
     library.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
-    # The library numbers letters inside words as they come out of a hash table, and breaks ties by number: named
+    # The library numbers letters inside words as a hash table gives them, and breaks ties by number: named
     # in advance, they make the same corpus give the same vocabulary.
     inner = [f"##{letter}" for letter in letters_of(lines(), do_lower_case)]
     trainer = trainers.WordPieceTrainer(
@@ -123,7 +123,8 @@ def train_sentencepiece(lines: Iterable[str], *, vocab_size: int, threads: int) 
     except RuntimeError as error:
         if faults:
             raise faults[0] from None
-        reason = str(error).splitlines()[-1].strip()
+        # "INTERNAL: file(line) [condition] Reason. Advice about sentencepiece's own options."
+        reason = str(error).splitlines()[-1].split("] ")[-1].split(" Increase")[0].strip(" .")
         raise ConfigError(
             f"sentencepiece could not learn {vocab_size} pieces ({reason}); give another --vocab_size."
         ) from error
