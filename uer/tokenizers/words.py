@@ -129,15 +129,13 @@ def encode_blocks(
 
 
 def blocks(texts: Sequence[str]) -> Iterator[Sequence[str]]:
-    """Runs of texts of about `BLOCK` characters; a longer text is alone in its run."""
-    start = size = 0
-    for stop, text in enumerate(texts):
-        size += len(text) + 1
-        if size > BLOCK and stop > start:
-            yield texts[start:stop]
-            start, size = stop, len(text) + 1
-    if start < len(texts):
-        yield texts[start:]
+    """Runs of texts of at most `BLOCK` characters; a longer text is alone in its run."""
+    ends = np.cumsum(np.fromiter(map(len, texts), np.int64, len(texts)))
+    start = before = 0
+    while start < len(texts):
+        stop = max(start + 1, int(np.searchsorted(ends, before + BLOCK, side="right")))
+        yield texts[start:stop]
+        start, before = stop, int(ends[stop - 1])
 
 
 def pieces(text: str, cut_place: Callable[[str, int, int], int]) -> Iterator[list[str]]:
