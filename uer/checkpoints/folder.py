@@ -15,6 +15,7 @@ from uer.errors import CheckpointError, ConfigError
 
 HUB = "hf:"
 CONFIG = "config.json"
+# What holds the weights, in the order in which it is looked for.
 WEIGHTS = (
     "model.safetensors",
     "model.safetensors.index.json",

@@ -20,18 +20,12 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
+from uer.checkpoints.folder import WEIGHTS
 from uer.errors import CheckpointError
 
 State = dict[str, Tensor]
 
 TORCH_SUFFIXES = (".bin", ".pt", ".pth")
-# What a folder may hold, in the order in which it is looked for.
-FOLDER_FILES = (
-    "model.safetensors",
-    "model.safetensors.index.json",
-    "pytorch_model.bin",
-    "pytorch_model.bin.index.json",
-)
 # First bytes of files that people take for weights.
 FOREIGN = (
     (
@@ -73,12 +67,12 @@ def read_state(path: str | Path, flag: str = "--pretrained_model_path") -> State
 
 def _file_of_folder(folder: Path) -> Path:
     """The weights (or the index of their shards) in a folder."""
-    for name in FOLDER_FILES:
+    for name in WEIGHTS:
         if (folder / name).is_file():
             return folder / name
     found = ", ".join(sorted(entry.name for entry in folder.iterdir())[:10]) or "nothing"
     raise CheckpointError(
-        f"{folder} is a folder without weights: expected one of {', '.join(FOLDER_FILES)}; found {found}."
+        f"{folder} is a folder without weights: expected one of {', '.join(WEIGHTS)}; found {found}."
     )
 
 

@@ -76,8 +76,12 @@ def sinusoids_2024(rows: int, size: int) -> Tensor:
 
 
 def sinusoids_pegasus(rows: int, size: int) -> Tensor:
-    """[rows, size]: the columns of `sinusoids_2021`, all sines first, then all cosines (PEGASUS)."""
-    return sinusoids_2021(rows, size).unflatten(1, (size // 2, 2)).transpose(1, 2).flatten(1)
+    """[rows, size]: as `sinusoids_2021`, but all sines first, then all cosines; computed in fp64
+    (PEGASUS).
+    """
+    frequency = torch.pow(10000.0, torch.arange(0, size, 2, dtype=torch.float64) / size)
+    angle = torch.arange(rows, dtype=torch.float64)[:, None] / frequency  # [rows, size/2]
+    return torch.cat([angle.sin(), angle.cos()], dim=1).float()
 
 
 def _interleaved(rows: int, frequency: Tensor) -> Tensor:

@@ -42,7 +42,7 @@ MODEL_TYPES = {
 }
 
 
-def family(name: str) -> Family:
+def pick_family(name: str) -> Family:
     """The family called `name`; an unknown name is a `ConfigError`."""
     return load(pick(name, FAMILIES, "--family"))
 
@@ -59,4 +59,4 @@ def family_of(values: Mapping[str, Any], source: str) -> Family:
             f"{source}: the model_type is {kind!r}; supported are {', '.join(MODEL_TYPES)}."
         )
     gated = kind == "t5" and str(values.get("feed_forward_proj", "relu")).startswith("gated")
-    return family("t5-v1_1" if gated else MODEL_TYPES[kind])
+    return pick_family("t5-v1_1" if gated else MODEL_TYPES[kind])

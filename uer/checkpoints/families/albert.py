@@ -8,6 +8,7 @@ from uer.checkpoints.families.bert import (
     REQUIRED,
     SIZES,
     embeddings,
+    output_bias,
     pooler,
     simple_heads,
 )
@@ -31,7 +32,7 @@ ROWS = (
     + linear("target.mlm.linear_1", "predictions.dense", part="mlm")
     + norm("target.mlm.layer_norm", "predictions.LayerNorm", part="mlm")
     + row("target.mlm.linear_2.weight", "predictions.decoder.weight", part="mlm")
-    + row("target.mlm.linear_2.bias", "predictions.bias", part="mlm", also=("predictions.decoder.bias",))
+    + output_bias("predictions.bias", "predictions.decoder.bias")
     + simple_heads()
 )
 

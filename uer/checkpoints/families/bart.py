@@ -85,6 +85,23 @@ def write(config: Any) -> dict[str, Any]:
     }
 
 
+def layouts(rows: int, size: int) -> dict[str, Any]:
+    """The sinusoids of every layout by its name, [rows, size] each."""
+    from uer.layers.positions import sinusoids_2021, sinusoids_2024, sinusoids_pegasus
+
+    return {
+        "pegasus": sinusoids_pegasus(rows, size),
+        "2021": sinusoids_2021(rows, size),
+        "2024": sinusoids_2024(rows + 2, size)[2:],
+    }
+
+
+def tables(config: Any) -> dict[str, Any]:
+    """The sinusoids of both sides, as their files have them."""
+    table = layouts(config.max_seq_length, config.emb_size)[config.sinusoid]
+    return {f"model.{side}.embed_positions.weight": table.clone() for side in ("encoder", "decoder")}
+
+
 def sniff(state: Mapping[str, Any]) -> dict[str, Any]:
     """The layout of the sinusoids, if the file holds them: UER-py exported its own of 2021.
 
@@ -93,18 +110,10 @@ def sniff(state: Mapping[str, Any]) -> dict[str, Any]:
     """
     import torch
 
-    from uer.layers.positions import sinusoids_2021, sinusoids_2024, sinusoids_pegasus
-
     table = next((tensor for name, tensor in state.items() if name.endswith("embed_positions.weight")), None)
     if table is None:
         return {}
-    rows, size = table.shape
-    layouts = {
-        "pegasus": sinusoids_pegasus(rows, size),
-        "2021": sinusoids_2021(rows, size),
-        "2024": sinusoids_2024(rows + 2, size)[2:],
-    }
-    for name, layout in layouts.items():
+    for name, layout in layouts(*table.shape).items():
         if torch.allclose(table.float(), layout, atol=1e-3):
             return {"sinusoid": name}
     raise CheckpointError(
@@ -174,6 +183,7 @@ PEGASUS = replace(
         "is_encoder_decoder": (True,),
     },
     sniff=sniff,
+    tables=tables,
     ignored={r"(?:model\.)?(?:en|de)coder\.embed_positions\.weight": "sines and cosines, computed here"},
     classes={"": "PegasusModel", "lm": "PegasusForConditionalGeneration"},
 )

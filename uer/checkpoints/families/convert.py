@@ -16,11 +16,7 @@ from uer.checkpoints.report import listed
 from uer.config.model import ModelConfig
 from uer.errors import CheckpointError
 
-# Our output layers, and the embeddings that each may share its tensor with.
-OUTPUTS = {
-    "target.mlm.linear_2.weight": "embedding.word.embedding.weight",
-    "target.lm.output_layer.weight": "embedding.word.embedding.weight",
-}
+OUTPUTS = ("target.mlm.linear_2.weight", "target.lm.output_layer.weight")
 POOLER = "target.sp.linear_1."
 HEAD = "output_layer_1."
 TGT_WORD = "tgt_embedding.word.embedding.weight"
@@ -132,20 +128,20 @@ def to_theirs(
             theirs.update(dict.fromkeys(entry.also, tensor))
     _check_complete(family, state, missing, used)
     if family.shared is not None:
-        _share(family, state, theirs, every_name)
+        _share(family, state, theirs, every_name or not tied)
+    if family.tables is not None:
+        theirs.update(family.tables(config))
     if part == "":
         theirs = {name.removeprefix(family.prefix): tensor for name, tensor in theirs.items()}
     return theirs, tied
 
 
 def _tied(state: Mapping[str, Tensor]) -> bool:
-    """Whether the output layer is the word embedding (of the target side, in models with a decoder)."""
+    """Whether the output layer, if any, is the word embedding (of the target side, with a decoder)."""
     words = state.get(TGT_WORD, state.get("embedding.word.embedding.weight"))
     outputs = [state[name] for name in OUTPUTS if name in state]
-    return (
-        bool(outputs)
-        and words is not None
-        and all(output.shape == words.shape and torch.equal(output, words) for output in outputs)
+    return words is not None and all(
+        output.shape == words.shape and torch.equal(output, words) for output in outputs
     )
 
 

@@ -66,6 +66,7 @@ class Family:
         head_act: activation between the two layers of their heads on the first token; "none": one layer.
         pooled: the parts whose first layer is the pooler of the body.
         sniff: fields of ours that only the tensors tell.
+        tables: tensors of theirs that ours compute.
     """
 
     name: str
@@ -85,6 +86,7 @@ class Family:
     head_act: str = "tanh"
     pooled: frozenset[str] = frozenset()
     sniff: Callable[[Mapping[str, Any]], dict[str, Any]] | None = None
+    tables: Callable[[ModelConfig], dict[str, Any]] | None = None
 
     def parts_of(self, values: Mapping[str, Any]) -> tuple[str, ...]:
         """The heads of the model that a config.json describes.
@@ -134,8 +136,8 @@ class Family:
             ours.update(self.read(values))
         return ModelConfig(**ours)
 
-    def config_json(self, config: ModelConfig, part: str, tensors: Mapping[str, Any]) -> dict[str, Any]:
-        """config.json for a model of ours; `tensors` (theirs) give the sizes of the tables."""
+    def config_json(self, config: ModelConfig, part: str) -> dict[str, Any]:
+        """config.json for a model of ours with the head `part`, but for the sizes of its tables."""
         values: dict[str, Any] = {
             "architectures": [self.classes[part]],
             "model_type": self.model_types[0],

@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from uer.checkpoints.families.bert import FAMILY as BERT
-from uer.checkpoints.families.bert import FIXED, SIZES, embeddings, layers
+from uer.checkpoints.families.bert import FIXED, SIZES, embeddings, layers, output_bias
 from uer.checkpoints.families.family import Size
 from uer.checkpoints.families.rows import linear, norm, row
 
@@ -19,7 +19,7 @@ ROWS = (
     + linear("target.mlm.linear_1", "lm_head.dense", part="mlm")
     + norm("target.mlm.layer_norm", "lm_head.layer_norm", part="mlm")
     + row("target.mlm.linear_2.weight", "lm_head.decoder.weight", part="mlm")
-    + row("target.mlm.linear_2.bias", "lm_head.bias", part="mlm", also=("lm_head.decoder.bias",))
+    + output_bias("lm_head.bias", "lm_head.decoder.bias")
     + linear("output_layer_1", "classifier.dense", part="cls")
     + linear("output_layer_2", "classifier.out_proj", part="cls")
     + linear("output_layer", "classifier", part="tok")

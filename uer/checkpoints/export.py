@@ -1,0 +1,177 @@
+"""Models of ours as folders that Hugging Face's `AutoModel` classes load."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor
+
+from uer.checkpoints.families import FAMILIES, pick_family
+from uer.checkpoints.families.convert import to_theirs
+from uer.checkpoints.families.family import DOWNSTREAM, Family
+from uer.checkpoints.io import write_tensors
+from uer.config.model import ModelConfig
+from uer.errors import CheckpointError
+from uer.utils.files import atomic_folder
+
+# Fields of the configuration that change what a model computes; a family must agree on them.
+ARITHMETIC = (
+    "embedding",
+    "tgt_embedding",
+    "encoder",
+    "decoder",
+    "mask",
+    "emb_size",
+    "hidden_size",
+    "feedforward_size",
+    "heads_num",
+    "head_size",
+    "layers_num",
+    "decoder_depth",
+    "hidden_act",
+    "remove_embedding_layernorm",
+    "layernorm",
+    "layernorm_positioning",
+    "feed_forward",
+    "remove_transformer_bias",
+    "remove_attention_scale",
+    "relative_position_embedding",
+    "relative_attention_buckets_num",
+    "factorized_embedding_parameterization",
+    "parameter_sharing",
+    "has_residual_attention",
+    "scale_lm_output",
+)
+# UER-py's own layer norm is exported as the usual one with the least epsilon, which comes nearest.
+LEAST_EPS = 1e-12
+
+
+def choose_family(config: ModelConfig, extra: Mapping[str, Any], name: str | None = None) -> Family:
+    """The family that computes what this configuration says: the named one, the one it came from, or one that
+    fits.
+
+    Raises:
+        CheckpointError: none fits; the message says what the nearest does otherwise.
+    """
+    came_from = extra.get("family")
+    names = [name] if name else [came_from] if came_from in FAMILIES else list(FAMILIES)
+    misses = {name: misfits(pick_family(name), config) for name in names}
+    for candidate, differences in misses.items():
+        if not differences:
+            return pick_family(candidate)
+    nearest = min(misses, key=lambda candidate: len(misses[candidate]))
+    raise CheckpointError(
+        f"no Hugging Face family computes what this model does; {nearest} has {', '.join(misses[nearest])}."
+    )
+
+
+def misfits(chosen: Family, config: ModelConfig) -> list[str]:
+    """What a family does otherwise than this configuration says."""
+    try:
+        theirs = chosen.model_config(chosen.config_json(config, ""), "config.json")
+    except CheckpointError as error:
+        return [str(error)]
+    out = []
+    for name in ARITHMETIC:
+        one, other = getattr(config, name), getattr(theirs, name)
+        if name == "tgt_embedding" and not config.decoder:
+            continue
+        if name == "layernorm" and one == "uer":
+            one = "normal"
+        if one != other:
+            out.append(f"{name} {other} instead of {one}")
+    return out
+
+
+def choose_part(state: Mapping[str, Tensor], chosen: Family, part: str | None = None) -> str:
+    """The head of a model of ours, as a key of `Family.classes`, by the names and sizes of its tensors.
+
+    Raises:
+        CheckpointError: the family has no class for it.
+    """
+    if part is None:
+        part = _part(state)
+    if part not in chosen.classes:
+        known = ", ".join(name or "none" for name in chosen.classes)
+        raise CheckpointError(
+            f"there is no {chosen.name} class in transformers for a model with the head '{part}'; "
+            f"choose from {known} by --head."
+        )
+    return part
+
+
+def _part(state: Mapping[str, Tensor]) -> str:
+    if "output_layer_2.weight" in state:
+        return "cls"
+    if "output_layer.weight" in state:
+        return {1: "choice", 2: "qa"}.get(state["output_layer.weight"].shape[0], "tok")
+    heads = [name for name in ("mlm", "sp", "lm") if any(key.startswith(f"target.{name}.") for key in state)]
+    return " ".join(heads)
+
+
+def export_folder(
+    folder: str | Path,
+    state: Mapping[str, Tensor],
+    config: ModelConfig,
+    chosen: Family,
+    part: str,
+    *,
+    labels: Mapping[str, int] | None = None,
+    extra: Mapping[str, Any] | None = None,
+    tokenizer: Any = None,
+) -> None:
+    """Write `config.json`, `model.safetensors` and the tokenizer's files; the folder appears whole or not at
+    all.
+
+    Args:
+        part: a key of `chosen.classes`.
+        labels: label → id of a classifier.
+        extra: of the companion; ids of special tokens go into config.json.
+        tokenizer: written so that `AutoTokenizer` gives the same ids; None: no tokenizer is written.
+
+    Raises:
+        CheckpointError: a tensor has no place in this family, or one is missing.
+    """
+    if config.layernorm == "uer":
+        config = config.replace(layernorm="normal", layernorm_eps=LEAST_EPS)
+    tensors, tied = to_theirs(chosen, state, config, part)
+    values = chosen.config_json(config, part)
+    values.update(_sizes(state, tensors), tie_word_embeddings=tied)
+    if set(part.split()) & set(DOWNSTREAM) - {"choice"}:
+        values.update(_labels(state, labels))
+    if tokenizer is not None:
+        values["pad_token_id"] = tokenizer.pad_id
+    values.update({name: value for name, value in (extra or {}).items() if name.endswith("_token_id")})
+    with atomic_folder(folder) as temporary:
+        text = json.dumps(values, ensure_ascii=False, indent=2)
+        (temporary / "config.json").write_text(text + "\n", encoding="utf-8")
+        with open(temporary / "model.safetensors", "wb") as file:
+            write_tensors(tensors, file, torch_format=False)
+
+
+def _sizes(state: Mapping[str, Tensor], tensors: Mapping[str, Tensor]) -> dict[str, int]:
+    """Sizes of tables, which only the tensors tell."""
+    sizes = {"vocab_size": state["embedding.word.embedding.weight"].shape[0]}
+    for name, tensor in tensors.items():
+        if name.endswith("token_type_embeddings.weight"):
+            sizes["type_vocab_size"] = tensor.shape[0]
+    return sizes
+
+
+def _labels(state: Mapping[str, Tensor], labels: Mapping[str, int] | None) -> dict[str, Any]:
+    """The label map in their form; UER's token classifiers have a last class for padding."""
+    output = (
+        state["output_layer_2.weight"] if "output_layer_2.weight" in state else state["output_layer.weight"]
+    )
+    names = {number: f"LABEL_{number}" for number in range(output.shape[0])}
+    if labels:
+        names.update({number: label for label, number in labels.items()})
+        if len(labels) == len(names) - 1:
+            names[len(labels)] = "[PAD]"
+    return {
+        "id2label": {str(number): str(label) for number, label in names.items()},
+        "label2id": {str(label): number for number, label in names.items()},
+    }
