@@ -69,6 +69,11 @@ def pretrain(
         path = checkpoints.save(step, write_weights=write_weights, optimizer=optimizer, training=state)
         log.say("Saved %s.", path)
 
+    if start >= windows.total:
+        log.say(
+            "The run of %d steps is finished; raise --total_steps to go on from %s.", windows.total, found.path
+        )
+        return found.path
     log.say("Worker is training ... ")
     fit(
         model,
