@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import pickle
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -12,7 +14,7 @@ import pytest
 from tests.tokenizers.oracles import SPECIAL
 from uer.config.tokenizer import TOKENIZERS as NAMES
 from uer.errors import ConfigError, DataError
-from uer.tokenizers import TOKENIZERS, build_tokenizer, load_tokenizer
+from uer.tokenizers import TOKENIZERS, build_tokenizer, load_tokenizer, words
 from uer.tokenizers.special import XLMR, SpecialTokens
 from uer.utils.lazy import load
 
@@ -129,6 +131,20 @@ def test_saved_folders(tmp_path: Path, shared: Path) -> None:
         assert again.fingerprint() == ours.fingerprint()
         prints.add(ours.fingerprint())
     assert len(prints) == number + 1  # whatever changes ids changes the fingerprint
+
+
+def test_processes_and_threads_may_share_one(monkeypatch, shared: Path) -> None:
+    """Pickled with what it remembers; several threads, while the memory is emptied all the time."""
+    lines = (shared / "data/corpora/news-commentary-v13-en-zh_sampled.txt").read_text(encoding="utf-8")
+    texts = lines.split("\n")[:200]
+    for ours in every_kind(shared):
+        expected = ours.encode_batch(texts)[0].tolist()
+        assert pickle.loads(pickle.dumps(ours)).encode_batch(texts)[0].tolist() == expected
+        with monkeypatch.context() as patched, ThreadPoolExecutor(4) as pool:
+            patched.setattr(words, "MOST_WORDS", 5)
+            patched.setattr(words, "BLOCK", 300)
+            for ids, _ in pool.map(ours.encode_batch, [texts] * 4):
+                assert ids.tolist() == expected
 
 
 def test_changed_and_foreign_folders(tmp_path: Path, vocab: Path) -> None:

@@ -1,5 +1,4 @@
-"""Writes `char_tables.py`: what BERT's normaliser and pre-tokeniser do to each code point, as they say it;
-and to which class of GPT-2's pattern it belongs.
+"""Writes `char_tables.py`: what `tokenizers` does to each code point in BERT's and in GPT-2's first steps.
 
     python3 -m uer.tokenizers.make_char_tables            rewrite the tables
     python3 -m uer.tokenizers.make_char_tables --check    exit 1 when the committed tables differ

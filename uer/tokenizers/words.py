@@ -6,6 +6,8 @@ from __future__ import annotations
 from abc import abstractmethod
 from array import array
 from collections.abc import Callable, Iterator, Sequence
+from threading import Lock
+from typing import Any
 
 import numpy as np
 
@@ -25,10 +27,14 @@ class WordMemory(dict):
 
     Args:
         vocab_size: number of entries V, so that handles and ids cannot meet.
+
+    Attributes:
+        lock: held while handles are in use, so that threads may share a tokenizer.
     """
 
     def __init__(self, vocab_size: int) -> None:
         super().__init__()
+        self.lock = Lock()
         self._size = vocab_size
         self._starts, self._pool = array("q", [0]), array("i")
 
@@ -47,6 +53,12 @@ class WordMemory(dict):
         if len(word) <= LONGEST_REMEMBERED:
             self[word] = handle
         return handle
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {name: value for name, value in self.__dict__.items() if name != "lock"}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state, lock=Lock())
 
     def handles(self, words: list[str]) -> np.ndarray:
         """The handle of each word, int32."""
@@ -109,7 +121,7 @@ def encode_blocks(
     Args:
         texts: any number of texts of any length.
         encode_block: ids of a few texts, and the end of each in them.
-        memory: told when no handle is in use.
+        memory: locked while handles are in use, and told when none is.
         cut_place: of (text, start, stop), the last place after `start` and up to `stop` where a text may be
             cut in two without changing its ids; `start` when there is none.
     """
@@ -117,8 +129,9 @@ def encode_blocks(
     for block in blocks(texts):
         whole = len(block) > 1 or len(block[0]) <= BLOCK
         for run in (block,) if whole else pieces(block[0], cut_place):
-            ids, run_ends = encode_block(run)
-            memory.shrink()
+            with memory.lock:
+                ids, run_ends = encode_block(run)
+                memory.shrink()
             parts.append(ids)
             if whole:
                 ends.append(run_ends + total)
