@@ -15,6 +15,7 @@ from tests.tokenizers.oracles import SPECIAL
 from uer.config.tokenizer import TOKENIZERS as NAMES
 from uer.errors import ConfigError, DataError
 from uer.tokenizers import TOKENIZERS, build_tokenizer, load_tokenizer, words
+from uer.tokenizers.base import Tokenizer
 from uer.tokenizers.special import XLMR, SpecialTokens
 from uer.utils.lazy import load
 
@@ -107,22 +108,26 @@ def test_conversions(vocab: Path) -> None:
     assert ours.convert_ids_to_tokens([5, 1, 2]) == ["中", "[UNK]", "[CLS]"]
 
 
-def every_kind(shared: Path):
+@pytest.fixture(scope="module")
+def every_kind(shared: Path) -> list[Tokenizer]:
     """One tokenizer of every kind, over real files."""
     models = shared / "data/models"
     zh, spm = models / "google_zh_vocab.txt", models / "cluecorpussmall_spm.model"
-    for name in ("bert", "char", "space"):
-        yield build_tokenizer(name, vocab_path=zh)
-        yield build_tokenizer(name, spm_model_path=spm)
-    yield build_tokenizer("bert", vocab_path=zh, do_lower_case=False)
-    yield build_tokenizer("xlmroberta", spm_model_path=spm)
-    files = {"vocab_path": models / "huggingface_gpt2_vocab.txt"}
-    yield build_tokenizer("bpe", **files, merges_path=models / "huggingface_gpt2_merges.txt")
+    gpt2 = {
+        "vocab_path": models / "huggingface_gpt2_vocab.txt",
+        "merges_path": models / "huggingface_gpt2_merges.txt",
+    }
+    return [
+        *(build_tokenizer(name, vocab_path=zh) for name in ("bert", "char", "space")),
+        *(build_tokenizer(name, spm_model_path=spm) for name in ("bert", "char", "space", "xlmroberta")),
+        build_tokenizer("bert", vocab_path=zh, do_lower_case=False),
+        build_tokenizer("bpe", **gpt2),
+    ]
 
 
-def test_saved_folders(tmp_path: Path, shared: Path) -> None:
+def test_saved_folders(tmp_path: Path, every_kind: list[Tokenizer]) -> None:
     prints = set()
-    for number, ours in enumerate(every_kind(shared)):
+    for number, ours in enumerate(every_kind):
         folder = tmp_path / str(number)
         ours.save(folder)
         again = load_tokenizer(folder)
@@ -133,11 +138,11 @@ def test_saved_folders(tmp_path: Path, shared: Path) -> None:
     assert len(prints) == number + 1  # whatever changes ids changes the fingerprint
 
 
-def test_processes_and_threads_may_share_one(monkeypatch, shared: Path) -> None:
+def test_processes_and_threads_may_share_one(monkeypatch, shared: Path, every_kind: list[Tokenizer]) -> None:
     """Pickled with what it remembers; several threads, while the memory is emptied all the time."""
     lines = (shared / "data/corpora/news-commentary-v13-en-zh_sampled.txt").read_text(encoding="utf-8")
-    texts = lines.split("\n")[:200]
-    for ours in every_kind(shared):
+    texts = lines.split("\n")[:60]
+    for ours in every_kind:
         expected = ours.encode_batch(texts)[0].tolist()
         assert pickle.loads(pickle.dumps(ours)).encode_batch(texts)[0].tolist() == expected
         with monkeypatch.context() as patched, ThreadPoolExecutor(4) as pool:
