@@ -12,9 +12,10 @@ SPECIALS = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
 
 @pytest.fixture(scope="session")
 def numbers(tmp_path_factory):
-    """A tokenizer of words that are numbers: the word n has the id n + 5."""
+    """A tokenizer of words that are numbers: the word n has the id n + 5; 20 sentinels from id 5005 on."""
     path = tmp_path_factory.mktemp("vocab") / "numbers.txt"
-    path.write_text("\n".join([*SPECIALS, *map(str, range(5000))]) + "\n")
+    sentinels = [f"<extra_id_{n}>" for n in range(20)]
+    path.write_text("\n".join([*SPECIALS, *map(str, range(5000)), *sentinels]) + "\n")
     return build_tokenizer("space", vocab_path=path)
 
 

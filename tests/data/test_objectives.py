@@ -125,7 +125,7 @@ def test_cls_rows(make):
         [1] * 9,
     ]
     assert batch.labels["cls"].tolist() == [1, 0, 2] and batch.counts == {"cls": 3}
-    assert store.header["labels_num"] == 3 and store.header["counts"]["truncated"] == 1
+    assert store.header["labels_num"] == 3 and store.header["counts"]["over_length"] == 1
 
 
 def test_cls_labels_must_be_numbers(make):

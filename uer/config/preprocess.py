@@ -13,13 +13,37 @@ DATA_PROCESSORS: dict[str, tuple[str, ...]] = {
     "bert": ("mlm", "sp"),
     "lm": ("lm",),
     "mlm": ("mlm",),
+    "bilm": ("bilm",),
+    "albert": ("mlm", "sp"),
+    "mt": ("lm",),
+    "t5": ("lm",),
     "cls": ("cls",),
+    "prefixlm": ("lm",),
+    "gsg": ("lm",),
+    "bart": ("lm",),
+    "cls_mlm": ("mlm", "cls"),
 }
-# Those that hide tokens: only for them a dataset is multiplied, masked in advance or at batch time.
-MASKED = ("bert", "mlm")
+# Those that hide tokens, in advance or when a batch is made.
+MASKED = ("bert", "mlm", "albert", "t5", "bart", "cls_mlm")
+# Those that go through the data --dup_factor times; what bart draws it draws when a batch is made.
+MULTIPLIED = ("bert", "mlm", "albert", "t5", "gsg")
 # Those whose second text has a tokenizer of its own.
-TWO_TOKENIZERS: tuple[str, ...] = ()
+TWO_TOKENIZERS = ("mt",)
+PACKABLE = ("lm", "mlm", "cls")
 ENCODING_ERRORS = ("strict", "replace", "skip")
+# What happens to a text that is longer than an instance, where --overflow does not say; as in UER.
+OVERFLOW_DEFAULTS = {
+    "lm": "split",
+    "mlm": "split",
+    "bilm": "split",
+    "t5": "split",
+    "gsg": "drop",
+    "bart": "drop",
+    "prefixlm": "truncate",
+}
+OVERFLOWS = ("truncate", "split", "drop", "error")
+# Rows of two columns cannot be split.
+UNSPLITTABLE = ("mt", "cls", "prefixlm", "cls_mlm")
 
 
 @dataclass(frozen=True)
@@ -60,21 +84,50 @@ class InstanceOptions(Options):
     dynamic_masking: bool = option(False, "mask when a batch is made instead of now; one copy is written")
     short_seq_prob: float = fraction(0.1, "probability of a shorter instance (bert, albert)")
     full_sentences: bool = option(False, "fill instances across documents (mlm, t5)")
+    sentence_selection_strategy: str = option(
+        "lead", "which sentences are taken out as the target (gsg)", choices=("lead", "random")
+    )
+    packing: bool = option(
+        False, "put short documents into one row, where they do not see each other (lm, mlm, cls)"
+    )
+    overflow: str | None = option(
+        None,
+        "texts longer than an instance: cut their ends off, split them, drop them, or stop; "
+        "by default lm, mlm, bilm, t5 split, gsg and bart drop, the others truncate",
+        choices=OVERFLOWS,
+    )
     seed: int = not_negative(7, "seed of everything drawn here")
 
     @property
     def copies(self) -> int:
         """How many times the data is gone through."""
-        return 1 if self.dynamic_masking or self.data_processor not in MASKED else self.dup_factor
+        return 1 if self.dynamic_masking or self.data_processor not in MULTIPLIED else self.dup_factor
+
+    @property
+    def on_overflow(self) -> str:
+        """What happens to a text that is longer than an instance."""
+        return self.overflow or OVERFLOW_DEFAULTS.get(self.data_processor, "truncate")
 
     def check(self) -> None:
         """Combinations that make no sense."""
-        if self.full_sentences and self.data_processor != "mlm":
-            raise ConfigError(f"--full_sentences has no meaning for --data_processor {self.data_processor}.")
-        if self.dynamic_masking and self.data_processor not in MASKED:
+        name = self.data_processor
+        for flag, given, served in (
+            ("full_sentences", self.full_sentences, ("mlm", "t5")),
+            ("dynamic_masking", self.dynamic_masking, MASKED),
+            ("packing", self.packing, PACKABLE),
+            ("sentence_selection_strategy", self.sentence_selection_strategy != "lead", ("gsg",)),
+            ("short_seq_prob", self.short_seq_prob != 0.1, ("bert", "albert")),
+        ):
+            if given and name not in served:
+                raise ConfigError(
+                    f"--{flag} has no meaning for --data_processor {name}, only for {', '.join(served)}; "
+                    "leave it out."
+                )
+        if self.full_sentences and self.packing:
+            raise ConfigError("--full_sentences and --packing are two ways to fill rows; choose one of them.")
+        if self.overflow == "split" and name in UNSPLITTABLE:
             raise ConfigError(
-                f"--dynamic_masking has no meaning for --data_processor {self.data_processor}, "
-                "which hides no tokens; leave it out."
+                f"--overflow split has no meaning for --data_processor {name}, whose rows are whole."
             )
 
 

@@ -30,9 +30,9 @@ from typing import Any
 
 from uer import __version__
 from uer.config.preprocess import InstanceOptions, MaskingOptions, PreprocessOptions
-from uer.data.objectives.base import TokenIds
+from uer.data.objectives.base import MaskedObjective, TokenIds
 from uer.data.objectives.bert import ONE_DOCUMENT
-from uer.data.parts import PartBuilder
+from uer.data.parts import PartBuilder, make_objective
 from uer.data.progress import ByteProgress
 from uer.data.sources import SPAN, Source, Span, lines_before
 from uer.data.store import VERSION, Store, merge_stores
@@ -41,6 +41,8 @@ from uer.errors import DataError, EnvironmentFault
 from uer.tokenizers.base import Tokenizer
 from uer.utils.files import write_fault
 from uer.utils.logging import logger
+
+OUTCOMES = {"truncate": "cut", "split": "split", "drop": "left out", "error": "refused"}
 
 
 @dataclass
@@ -94,13 +96,16 @@ def _describe(
 ) -> dict[str, Any]:
     """The part of the header that is known before the corpus is read."""
     own_target = target_tokenizer is not tokenizer
+    tokens, target_tokens = TokenIds.of(tokenizer), TokenIds.of(target_tokenizer)
+    objective = make_objective(options, tokens, masking, target_tokens)
+    static = isinstance(objective, MaskedObjective) and objective.static
     return {
         "objective": options.data_processor,
         "instances": 0,
         "options": options.to_dict(),
-        "masking": None if options.dynamic_masking else masking.to_dict(),
-        "tokenizer": TokenIds.of(tokenizer).to_json(),
-        "target_tokenizer": TokenIds.of(target_tokenizer).to_json() if own_target else None,
+        "masking": masking.to_dict() if static else None,
+        "tokenizer": tokens.to_json(),
+        "target_tokenizer": target_tokens.to_json() if own_target else None,
         "program": __version__,
     }
 
@@ -196,14 +201,14 @@ def _join_headers(parts: list[Path], sources: list[Source], options: InstanceOpt
             first["skipped"] = (source, line)
     if options.data_processor == "bert" and 0 < counts["documents"] <= counts["cut_documents"] + 1:
         raise DataError(ONE_DOCUMENT, path=sources[0].path)
-    _warn(counts, first)
+    _warn(counts, first, options)
     if instances == 0:
         raise _no_instances(sources, counts, options)
     found = {"instances": instances, "counts": dict(sorted(counts.items())), "sources": files}
     return {**found, "labels_num": labels_num} if labels_num else found
 
 
-def _warn(counts: Counter, first: dict[str, tuple[Source, int]]) -> None:
+def _warn(counts: Counter, first: dict[str, tuple[Source, int]], options: InstanceOptions) -> None:
     """Say what was left out, cut or replaced, and where first."""
     if "fault" in first:
         source, offset = first["fault"]
@@ -226,17 +231,26 @@ def _warn(counts: Counter, first: dict[str, tuple[Source, int]]) -> None:
             "cut_documents",
             "{:,} lines or documents longer than 8 MiB were cut. Are documents parted as they should?",
         ),
-        ("truncated", "{:,} instances were longer than --seq_length and lost their ends."),
+        (
+            "over_length",
+            f"{{:,}} texts were longer than an instance and were {OUTCOMES[options.on_overflow]}.",
+        ),
+        ("long_sources", "{:,} pairs were left out, since their first text fills --seq_length."),
+        ("empty_sides", "{:,} pairs were left out, since one side is empty."),
     ):
         if counts[name]:
             logger.warning(text.format(counts[name]))
 
 
 def _no_instances(sources: list[Source], counts: Counter, options: InstanceOptions) -> DataError:
-    shapes = {"cls": "label<TAB>text or label<TAB>text<TAB>text"}
-    shape = shapes.get(options.data_processor)
+    labelled = options.data_processor in ("cls", "cls_mlm")
+    shape = "label<TAB>text or label<TAB>text<TAB>text" if labelled else "source<TAB>target"
     if counts["malformed_lines"]:
         message = f"none of its {counts['malformed_lines']:,} lines has the form {shape}; mend the corpus."
+    elif counts["tokens"]:
+        message = (
+            f"{counts['tokens']:,} tokens of text gave no instance (see above); try a larger --seq_length."
+        )
     else:
         message = "holds no text, only blank lines; give a corpus with text."
     return DataError(message, path=sources[0].path)

@@ -146,6 +146,7 @@ class PartBuilder:
                 continue
             part.ids = np.concatenate((part.ids, ids))
             part.lengths = np.concatenate((part.lengths, np.diff(offsets)))
+            part.lines = np.append(part.lines, np.zeros(size, np.int64))
             part.documents = np.append(part.documents, part.documents[-1] + size)
             return
 

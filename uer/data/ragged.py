@@ -51,6 +51,14 @@ def gather(values: np.ndarray, starts: np.ndarray, lengths: np.ndarray, fill: in
     return rows
 
 
+def squeeze(rows: np.ndarray, kept: np.ndarray, fill: int) -> np.ndarray:
+    """The kept elements of each row moved to its front: [B, L] → [B, most of a row], `fill` behind them."""
+    counts = kept.sum(axis=1)
+    out = np.full((len(rows), int(counts.max(initial=0))), fill, rows.dtype)
+    out[np.arange(out.shape[1]) < counts[:, None]] = rows[kept]
+    return out
+
+
 def cut(starts: np.ndarray, lengths: np.ndarray, size: int) -> tuple[np.ndarray, np.ndarray]:
     """Cut each run into blocks of `size`, the last one shorter; empty runs give none.
 

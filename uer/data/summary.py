@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from uer.config.preprocess import DATA_PROCESSORS
+from uer.config.preprocess import DATA_PROCESSORS, InstanceOptions
 from uer.config.tokenizer import TokenizerOptions
 from uer.data.build import Built
 
@@ -14,7 +14,15 @@ CONFIGS = {
     "bert": "models/bert/base_config.json",
     "mlm": "models/bert/base_config.json",
     "cls": "models/bert/base_config.json",
+    "cls_mlm": "models/bert/base_config.json",
     "lm": "models/gpt2/config.json",
+    "bilm": "models/rnn/bilstm_config.json",
+    "albert": "models/albert/base_config.json",
+    "mt": "models/transformer/base_config.json",
+    "t5": "models/t5/base_config.json",
+    "prefixlm": "models/bert/base_config.json",
+    "gsg": "models/pegasus/base_config.json",
+    "bart": "models/bart/base_config.json",
 }
 
 
@@ -32,9 +40,9 @@ def summary(built: Built, path: str | Path) -> list[str]:
         f"Wrote {path}: {header['instances']:,} instances of --data_processor {header['objective']}, "
         f"{size / 1e6:,.1f} MB.",
     ]
-    options = header["options"]
-    if header["masking"] is not None and header["objective"] in ("bert", "mlm"):
-        lines.append(f"Masks are part of the dataset, in {options['dup_factor']} copies.")
+    if header["masking"] is not None:
+        copies = InstanceOptions.from_json(header["options"], "").copies
+        lines.append(f"Masks are part of the dataset ({copies} copies of the text, each masked differently).")
     return lines
 
 
@@ -47,6 +55,8 @@ def next_command(header: dict, path: str | Path, tokenizer: TokenizerOptions) ->
             flags.append(f"--{flag} {str(value).lower() if isinstance(value, bool) else value}")
     flags += [f"--config_path {CONFIGS[name]}", "--output_model_path models/output_model.bin"]
     flags.append(f"--data_processor {name} --target {' '.join(DATA_PROCESSORS[name])}")
+    if name == "prefixlm":
+        flags.append("--mask causal_with_prefix")
     if "labels_num" in header:
         flags.append(f"--labels_num {header['labels_num']}")
     return f"python3 pretrain.py {' '.join(flags)}"

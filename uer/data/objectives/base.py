@@ -196,6 +196,11 @@ class Objective(ABC):
         """The type of token arrays."""
         return token_dtype(self.tokens.vocab_size)
 
+    @property
+    def target_token_dtype(self) -> str:
+        """The type of arrays of target tokens."""
+        return token_dtype(self.target_tokens.vocab_size)
+
     def run_columns(self) -> dict[str, Column]:
         """Arrays of an objective whose instances are runs of the token array."""
         return {"start": Column("<u8", "tokens"), "length": Column("<u4"), "tokens": Column(self.token_dtype)}

@@ -9,6 +9,7 @@ import numpy as np
 
 from uer.data.batch import Batch
 from uer.data.objectives.base import Arrays, MaskedObjective, Part, Rows
+from uer.data.overflow import limit_texts, over_length
 from uer.data.store import Column
 from uer.errors import DataError
 
@@ -137,6 +138,11 @@ class PairObjective(MaskedObjective):
 
     def build(self, part: Part, rngs: Sequence[np.random.Generator]) -> dict[str, np.ndarray]:
         """See `Objective.build`."""
+        policy, room = self.options.on_overflow, self.options.seq_length - 3
+        if policy == "truncate":  # `trim` does it
+            over_length(part, part.lengths, room, policy)
+        else:
+            part = limit_texts(part, room, policy)
         documents = Documents.of(part)
         passes = [self.pairs(documents, rng) for rng in rngs]
         joined = Pairs(*map(np.concatenate, zip(*passes)))

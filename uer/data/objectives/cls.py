@@ -1,4 +1,4 @@
-"""Classification of whole texts as a pre-training objective."""
+"""Classification of whole texts as a pre-training objective, alone or beside hidden tokens."""
 
 from __future__ import annotations
 
@@ -7,8 +7,10 @@ from collections.abc import Sequence
 import numpy as np
 
 from uer.data.batch import Batch
-from uer.data.objectives.base import Arrays, Objective, Part, Rows
-from uer.data.ragged import ragged_index, starts_of
+from uer.data.objectives.base import Arrays, MaskedObjective, Objective, Part, Rows
+from uer.data.overflow import over_length
+from uer.data.packing import PACK_COLUMNS, document_numbers, pack
+from uer.data.ragged import ragged_arange, ragged_index, starts_of
 from uer.data.store import Column
 
 
@@ -30,39 +32,102 @@ def join_pairs(part: Part, cls_id: int, sep_id: int) -> tuple[np.ndarray, np.nda
     return tokens, lengths, first
 
 
-class Cls(Objective):
-    """`[CLS] text [SEP]` or `[CLS] a [SEP] b [SEP]`, cut at `seq_length`, with a label."""
+class _Labelled:
+    """Rows `[CLS] text [SEP]` or `[CLS] a [SEP] b [SEP]` with a label; over-long ones as `--overflow`
+    says."""
+
+    def labelled_rows(self: Objective, part: Part) -> dict[str, np.ndarray]:
+        """start, length, first, label, tokens."""
+        tokens, lengths, first = join_pairs(part, self.tokens.cls, self.tokens.sep)
+        longest = self.options.seq_length
+        kept = over_length(part, lengths, longest, self.options.on_overflow)
+        return {
+            "start": starts_of(lengths)[kept],
+            "length": np.minimum(lengths, longest)[kept],
+            "first": np.minimum(first, longest)[kept],
+            "label": part.labels[kept],
+            "tokens": tokens,
+        }
+
+
+class Cls(_Labelled, Objective):
+    """A text or two and their label; with `packing` several of them in a row."""
 
     name = "cls"
     corpus = "labelled"
 
     def columns(self) -> dict[str, Column]:
-        """See `Objective.columns`."""
+        """See `Objective.columns`; with packing, `first` and `label` have an element a document."""
+        run = self.run_columns()
+        packed = PACK_COLUMNS if self.options.packing else {}
         return {
-            "start": Column("<u8", "tokens"),
-            "length": Column("<u4"),
+            "start": run["start"],
+            "length": run["length"],
+            **packed,
             "first": Column("<u4"),
             "label": Column("<i4"),
-            "tokens": Column(self.token_dtype),
+            "tokens": run["tokens"],
         }
 
     def build(self, part: Part, rngs: Sequence[np.random.Generator]) -> dict[str, np.ndarray]:
         """See `Objective.build`."""
-        tokens, lengths, first = join_pairs(part, self.tokens.cls, self.tokens.sep)
-        longest = self.options.seq_length
-        part.counts["truncated"] = int((lengths > longest).sum())
-        return {
-            "start": starts_of(lengths),
-            "length": np.minimum(lengths, longest),
-            "first": np.minimum(first, longest),
-            "label": part.labels,
-            "tokens": tokens,
-        }
+        arrays = self.labelled_rows(part)
+        if not self.options.packing:
+            return arrays
+        # Rows must be runs of tokens: leave out what was cut off.
+        tokens = arrays["tokens"][ragged_index(arrays["start"], arrays["length"])]
+        start = starts_of(arrays["length"])
+        return {**arrays, **pack(start, arrays["length"], self.options.seq_length), "tokens": tokens}
 
     def batch(self, store: Arrays, ids: np.ndarray, rng: np.random.Generator) -> Batch:
-        """inputs src, seg [B, L]; labels "cls" [B]."""
+        """inputs src, seg [B, L], doc [B, L] when packed; labels "cls" [B], or one a document, row after
+        row."""
         length = store["length"][ids].astype(np.int64)
-        rows = Rows(length, store["first"][ids].astype(np.int64), [(0, store["start"][ids], length)])
-        src = rows.tokens(store["tokens"], self.tokens.pad)
-        labels = store["label"][ids].astype(np.int64)
-        return Batch.counted({"src": src, "seg": rows.seg()}, {"cls": labels}, ids)
+        pieces = [(0, store["start"][ids], length)]
+        if not self.options.packing:
+            rows = Rows(length, store["first"][ids].astype(np.int64), pieces)
+            inputs = {"src": rows.tokens(store["tokens"], self.tokens.pad), "seg": rows.seg()}
+            return Batch.counted(inputs, {"cls": store["label"][ids].astype(np.int64)}, ids)
+        doc, index = document_numbers(store, ids)
+        src = Rows(length, length, pieces).tokens(store["tokens"], self.tokens.pad)
+        sizes = store["doc_length"][index].astype(np.int64)
+        seg = np.zeros(src.shape, np.int64)
+        seg[doc > 0] = 1 + (ragged_arange(sizes) >= np.repeat(store["first"][index], sizes))
+        labels = {"cls": store["label"][index].astype(np.int64)}
+        return Batch.counted({"src": src, "seg": seg, "doc": doc}, labels, ids)
+
+
+class ClsMlm(_Labelled, MaskedObjective):
+    """As `Cls`, and tokens are hidden besides."""
+
+    name = "cls_mlm"
+    corpus = "labelled"
+
+    def columns(self) -> dict[str, Column]:
+        """See `Objective.columns`."""
+        run = self.run_columns()
+        return {
+            "start": run["start"],
+            "length": run["length"],
+            "first": Column("<u4"),
+            "label": Column("<i4"),
+            "tokens": run["tokens"],
+            **self.mask_columns(),
+        }
+
+    def build(self, part: Part, rngs: Sequence[np.random.Generator]) -> dict[str, np.ndarray]:
+        """See `Objective.build`."""
+        arrays = self.labelled_rows(part)
+        return {**arrays, **self.static_masks(arrays, [np.arange(len(arrays["start"]))], rngs)}
+
+    def rows(self, arrays: Arrays, ids: np.ndarray) -> Rows:
+        """See `MaskedObjective.rows`."""
+        length = arrays["length"][ids].astype(np.int64)
+        return Rows(length, arrays["first"][ids].astype(np.int64), [(0, arrays["start"][ids], length)])
+
+    def batch(self, store: Arrays, ids: np.ndarray, rng: np.random.Generator) -> Batch:
+        """inputs src, seg [B, L]; labels "mlm" [B, L], "cls" [B]."""
+        rows = self.rows(store, ids)
+        src, labels = self.masked(store, ids, rows, rng)
+        label = store["label"][ids].astype(np.int64)
+        return Batch.counted({"src": src, "seg": rows.seg()}, {"mlm": labels, "cls": label}, ids)
