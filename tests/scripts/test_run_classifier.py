@@ -281,3 +281,63 @@ def test_standing_in_a_pipe(folder):
     assert process.returncode == 0, log
     assert "".join(answer) + out == expected
     assert "The number of prediction instances:  64" in log
+
+
+def test_a_language_model_without_segments_becomes_a_classifier(folder, capsys):
+    from uer.checkpoints import write_state
+    from uer.config.model import ModelConfig
+    from uer.models.build import build_model
+    from uer.models.initialize import initialize
+
+    sizes = {
+        name: TINY[name]
+        for name in ("emb_size", "hidden_size", "feedforward_size", "heads_num", "layers_num")
+    }
+    config = ModelConfig(
+        **sizes,
+        max_seq_length=32,
+        embedding=("word", "pos"),
+        mask="causal",
+        layernorm_positioning="pre",
+        remove_embedding_layernorm=True,
+        target=("lm",),
+        tie_weights=True,
+    )
+    model = build_model(config, 31)
+    initialize(model)
+    write_state(folder / "gpt2.bin", model.state_dict())
+    folder.write("gpt2.json", json.dumps({**config.to_json(), "embedding": ["word", "pos"]}))
+    capsys.readouterr()
+    train(
+        folder,
+        config_path=folder / "gpt2.json",
+        pretrained_model_path=folder / "gpt2.bin",
+        embedding="word_pos_seg",
+        remove_embedding_layernorm=True,
+        encoder="transformer",
+        mask="causal",
+        layernorm_positioning="pre",
+        pooling="last",
+        epochs_num=1,
+    )
+    log = capsys.readouterr().err
+    assert "; new: embedding.seg.embedding, output_layer_1, output_layer_2; unused: target.lm" in log
+    infer(folder)
+    assert len(folder.read("out.tsv")[1]) == 64
+
+
+def test_flags_that_a_classifier_has_no_use_for(folder, capsys):
+    old = {"fp16_opt_level": "O1", "target": "bert", "embedding": "word_pos_seg", "max_seq_length": 32}
+    assert train(folder, epochs_num=1, **old) == 0
+    assert "--fp16_opt_level is accepted for old command lines and has no effect" in capsys.readouterr().err
+    new = {"target": ["mlm", "sp"], "tie_weights": True, "tgt_embedding": ["word"], "decoder": "transformer"}
+    assert (
+        train(folder, epochs_num=1, share_embedding=True, has_lmtarget_bias=True, **new)
+        == 0
+    )
+    with pytest.raises(ConfigError, match="--encoder dual"):
+        train(folder, encoder="dual")
+    with pytest.raises(
+        ConfigError, match=r"a sequence of .* tokens meets a model of 4 positions; lower --seq_length"
+    ):
+        train(folder, max_seq_length=4)

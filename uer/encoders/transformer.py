@@ -38,6 +38,7 @@ class TransformerEncoder(nn.Module):
         super().__init__()
         self.transformer, self.layers_num, self.mask = transformer, layers_num, mask
         self.layer_norm, self.linear, self.relative_pos_emb = layer_norm, linear, relative_pos_emb
+        self.residual = any(getattr(module, "residual", False) for module in self.modules())
         self.gradient_checkpointing = False
         """recompute each layer in the backward pass instead of keeping its activations"""
 
@@ -50,6 +51,7 @@ class TransformerEncoder(nn.Module):
         mask: AttentionMask | None = None,
         caches: Caches | None = None,
         all_layers: bool = False,
+        only: Tensor | None = None,
     ) -> EncoderOutput:
         """Run the stack.
 
@@ -58,6 +60,8 @@ class TransformerEncoder(nn.Module):
             seg: [N] or [B, L] of these positions.
             mask: instead of the one that `self.mask` names.
             caches: from `make_caches`; the positions continue those held in it (no layout then).
+            only: [S] the place of one token of each sequence in [N, E]; the result is that of these, [S, H],
+                and the last layer leaves out what they do not need.
         """
         if self.linear is not None:
             hidden = self.linear(hidden)
@@ -69,6 +73,8 @@ class TransformerEncoder(nn.Module):
             )
             cache = None if caches is None else caches.layers[number]
             common = {"mask": mask, "layout": layout, "cache": cache, "previous_scores": scores}
+            if number == self.layers_num - 1:
+                common["only"] = only
             if self.gradient_checkpointing and self.training:
                 hidden, scores = checkpoint(layer, hidden, **common, use_reentrant=False)
             else:
@@ -91,13 +97,21 @@ class TransformerEncoder(nn.Module):
         if caches is not None:
             seg = caches.append_seg(seg)
         dtype = compute_dtype(hidden)
+        bias = self.relative_pos_emb
         if mask is None:
-            mask = self_attention_mask(self.mask, seg, layout=layout, queries=queries, dtype=dtype)
-        if self.relative_pos_emb is not None:
-            keys = queries if layout is not None else seg.shape[1]
-            bias = self.relative_pos_emb(queries, keys)
-            mask = mask.resolved(queries, keys, bias, dtype, hidden.device)
-        return mask
+            return self_attention_mask(
+                self.mask,
+                seg,
+                layout=layout,
+                queries=queries,
+                dtype=dtype,
+                bias=bias,
+                split=not self.residual,
+            )
+        keys = queries if layout is not None else seg.shape[1]
+        return (
+            mask if bias is None else mask.resolved(queries, keys, bias(queries, keys), dtype, hidden.device)
+        )
 
     def make_caches(self, capacity: int) -> Caches:
         """Empty caches with room for `capacity` positions."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -38,6 +39,8 @@ class AttentionMask:
     """float, broadcastable to [S, heads, Tq, Tk], added to the scores; None: nothing is hidden"""
     causal: bool = False
     """besides: key ≤ query, where the last query stands at the last key"""
+    parts: tuple[AttentionMask, ...] = ()
+    """instead of all this: one mask for each of the layout's parts"""
 
     def resolved(
         self, queries: int, keys: int, bias: Tensor | None, dtype: torch.dtype, device: torch.device
@@ -51,6 +54,24 @@ class AttentionMask:
             additive = hide(later, dtype) if additive is None else additive.masked_fill(later, floor)
             causal = False
         return AttentionMask(None if additive is None else additive.to(dtype), causal)
+
+    def of_queries(self, places: Tensor, keys: int, dtype: torch.dtype) -> AttentionMask:
+        """The mask of one query a sequence, [S, heads, 1, Tk], at `places` [S] of its sequence."""
+        additive = None if self.additive is None else query_rows(self.additive, places)
+        if self.causal:
+            later = torch.arange(keys, device=places.device) > places[:, None]
+            causal = hide(later, dtype)[:, None, None, :]
+            additive = causal if additive is None else torch.minimum(additive, causal)
+        return AttentionMask(additive)
+
+
+def query_rows(scores: Tensor, places: Tensor) -> Tensor:
+    """The rows of one query a sequence: [S or 1, A, Tq or 1, Tk] at `places` [S] → [S or 1, A, 1, Tk]."""
+    if scores.shape[-2] == 1:
+        return scores
+    if scores.shape[0] == 1:
+        return scores[0].index_select(1, places).transpose(0, 1).unsqueeze(2)
+    return scores[torch.arange(len(places), device=places.device), :, places].unsqueeze(2)
 
 
 def _fully_visible(seg: Tensor, real: Tensor | None, queries: int, dtype: torch.dtype) -> AttentionMask:
@@ -78,7 +99,14 @@ MASKS = {
 
 
 def self_attention_mask(
-    kind: str, seg: Tensor, *, layout: Layout | None = None, queries: int | None = None, dtype: torch.dtype
+    kind: str,
+    seg: Tensor,
+    *,
+    layout: Layout | None = None,
+    queries: int | None = None,
+    dtype: torch.dtype,
+    bias: Callable[[int, int], Tensor] | None = None,
+    split: bool = False,
 ) -> AttentionMask:
     """The mask of self-attention.
 
@@ -90,7 +118,17 @@ def self_attention_mask(
         seg: [N] with a layout, else [B, Tk] of all keys, cached ones included.
         queries: Tq, the last ones of the Tk keys; all of them when None.
         dtype: the type of the scores, see `compute_dtype`.
+        bias: (Tq, Tk) → [1, heads, Tq, Tk], merged into the mask.
+        split: make a mask for each of the layout's parts, if it has some.
     """
+    if split and layout is not None and layout.parts:
+        common = {"dtype": dtype, "bias": bias}
+        return AttentionMask(
+            parts=tuple(
+                self_attention_mask(kind, seg.index_select(0, part.tokens), layout=part.layout, **common)
+                for part in layout.parts
+            )
+        )
     if layout is not None:
         seg = layout.to_sequences(seg)
         # Under `causal` the gaps behind short sequences are later than every real query, so nothing need be
@@ -98,8 +136,10 @@ def self_attention_mask(
         real = None if layout.even or kind == "causal" else layout.real
     else:
         real = key_visibility(seg)
-    mask = pick(kind, MASKS, "--mask")(seg, real, queries or seg.shape[1], dtype)
-    return mask.resolved(queries or seg.shape[1], seg.shape[1], None, dtype, seg.device)
+    keys = seg.shape[1]
+    queries = queries or keys
+    mask = pick(kind, MASKS, "--mask")(seg, real, queries, dtype)
+    return mask.resolved(queries, keys, bias and bias(queries, keys), dtype, seg.device)
 
 
 def key_visibility(seg: Tensor) -> Tensor | None:

@@ -7,8 +7,8 @@ from torch import Tensor, nn
 from uer.layers.attention import MultiHeadedAttention
 from uer.layers.cache import KVCache, MemoryCache
 from uer.layers.dropout import Dropout
-from uer.layers.layout import Layout
-from uer.layers.masks import AttentionMask
+from uer.layers.layout import Layout, take_rows
+from uer.layers.masks import AttentionMask, compute_dtype, query_rows
 
 
 class TransformerLayer(nn.Module):
@@ -42,8 +42,15 @@ class TransformerLayer(nn.Module):
         layout: Layout | None = None,
         cache: KVCache | None = None,
         previous_scores: Tensor | None = None,
+        only: Tensor | None = None,
     ) -> tuple[Tensor, Tensor | None]:
-        """[N, H] or [B, T, H] → the same shape, and the scores when the attention is residual."""
+        """[N, H] or [B, T, H] → the same shape, and the scores when the attention is residual.
+
+        With `only` [S], the place of one token of each sequence in [N, H], the result is that of these
+        tokens, [S, H], and nothing is computed for the others that they do not need.
+        """
+        if only is not None:
+            return self._only(hidden, only, mask, layout, previous_scores), None
         common = {"mask": mask, "layout": layout, "cache": cache, "previous_scores": previous_scores}
         if self.pre:
             out, scores = self.self_attn(self.layer_norm_1(hidden), **common)
@@ -52,6 +59,33 @@ class TransformerLayer(nn.Module):
         out, scores = self.self_attn(hidden, **common)
         hidden = self.layer_norm_1(hidden + self.dropout(out))
         return self.layer_norm_2(hidden + self.dropout(self.feed_forward(hidden))), scores
+
+    def _only(
+        self,
+        hidden: Tensor,
+        only: Tensor,
+        mask: AttentionMask,
+        layout: Layout,
+        previous_scores: Tensor | None,
+    ) -> Tensor:
+        """One token of each sequence, with all tokens as keys and values."""
+        places = layout.positions.index_select(0, only)
+        if previous_scores is not None:
+            previous_scores = query_rows(previous_scores, places)
+        normed = self.layer_norm_1(hidden) if self.pre else hidden
+        out, _ = self.self_attn(
+            take_rows(normed, only),
+            normed,
+            mask=mask.of_queries(places, layout.max_length, compute_dtype(hidden)),
+            layout=Layout.dense(layout.sequences, 1, hidden.device),
+            memory_layout=layout,
+            previous_scores=previous_scores,
+        )
+        hidden = take_rows(hidden, only) + self.dropout(out)
+        if self.pre:
+            return hidden + self.dropout(self.feed_forward(self.layer_norm_2(hidden)))
+        hidden = self.layer_norm_1(hidden)
+        return self.layer_norm_2(hidden + self.dropout(self.feed_forward(hidden)))
 
 
 class TransformerDecoderLayer(nn.Module):

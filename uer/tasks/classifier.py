@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -21,12 +21,11 @@ from uer.data.batch import Batch
 from uer.data.readers import read_tsv
 from uer.errors import CheckpointError, DataError
 from uer.layers.activations import activation
-from uer.layers.layout import Layout
-from uer.layers.pooling import pool
 from uer.metrics import Confusion
 from uer.models.build import build_body
 from uer.models.model import Inputs, Model
 from uer.targets.term import Term
+from uer.tasks.body import LayoutChoice, pooled
 from uer.tasks.labels import LabelMap
 from uer.tasks.rows import Examples, encode_texts, say_cut
 from uer.tasks.setup import encoder_config
@@ -65,18 +64,14 @@ class ClassifierModel(Model):
         body = build_body(encoder_config(config), vocab_size)
         return cls(body, labels_num=config.labels_num, pooling=config.pooling, soft_alpha=soft_alpha)
 
-    def logits(self, inputs: Inputs, *, layout: Layout | Literal["auto"] = "auto") -> Tensor:
+    def logits(self, inputs: Inputs, *, layout: LayoutChoice = "auto") -> Tensor:
         """fp32 [B, C] from `src` and `seg` [B, L]."""
-        side = self.source(inputs, layout)
-        hidden = self._encode(side, None, False).hidden
-        pooled = pool(self.pooling, hidden, side.streams["seg"], side.layout)
+        vectors = pooled(self, self.pooling, inputs, layout)
         if self.output_layer_1 is not None:
-            pooled = self.act(self.output_layer_1(pooled))
-        return self.output_layer_2(pooled).float()
+            vectors = self.act(self.output_layer_1(vectors))
+        return self.output_layer_2(vectors).float()
 
-    def forward(
-        self, inputs: Inputs, labels: Inputs, *, layout: Layout | Literal["auto"] = "auto"
-    ) -> dict[str, Term]:
+    def forward(self, inputs: Inputs, labels: Inputs, *, layout: LayoutChoice = "auto") -> dict[str, Term]:
         """The term "cls": NLL of `labels["cls"]` [B], and with `labels["soft"]` [B, C] their distance too.
 
         With soft targets a row's loss is α·mean((logits - soft)²) + (1 - α)·NLL.
