@@ -11,12 +11,16 @@ VERSION = re.search(r'^__version__ = "([^"]+)"', (HERE / "uer" / "__init__.py").
 # One entry a feature that most users do without; `uer.utils.lazy.optional` names it when it is missing.
 EXTRAS = {
     "words": ["jieba>=0.42.1"],  # whole-word masking of Chinese
+    "parquet": ["pyarrow>=15"],  # corpora in parquet files
+    "zstd": ["zstandard>=0.20"],  # corpora compressed with zstd
     "deepspeed": ["deepspeed>=0.16"],  # the DeepSpeed engine of the training loop
     "baselines": ["scikit-learn>=1.5"],  # the plain models that reports are compared with
 }
 # What the tests need: the oracles, and every feature that they exercise.
 EXTRAS["dev"] = [
     *EXTRAS["words"],
+    *EXTRAS["parquet"],
+    *EXTRAS["zstd"],
     *EXTRAS["baselines"],
     "hypothesis>=6.100",
     "pytest>=8",
