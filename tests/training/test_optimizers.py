@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+from pathlib import Path
+
 import pytest
 import torch
 from torch import nn
@@ -242,3 +246,13 @@ def test_gradient_norm():
     params["c.bias"].grad[2] = float("nan")
     assert not torch.isfinite(gradient_norm(list(params.values())))
     assert float(gradient_norm([nn.Parameter(torch.zeros(2))])) == 0.0
+
+
+def test_making_an_optimiser_does_not_import_torch_compile():
+    code = (
+        "import sys, torch; from uer.training.optimizers import AdamW; "
+        "AdamW([{'params': [('a', torch.nn.Parameter(torch.zeros(2)))]}], lr=1.0).step(); "
+        "sys.exit('torch._dynamo' in sys.modules)"
+    )
+    root = Path(__file__).resolve().parents[2]
+    subprocess.run([sys.executable, "-c", code], check=True, cwd=root)

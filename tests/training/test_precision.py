@@ -70,6 +70,17 @@ def test_a_damaged_or_foreign_cache_is_measured_anew(cache, monkeypatch):
     assert json.loads(cache.read_text())[precision.machine_key()] == probe()
 
 
+def test_the_first_of_two_processes_that_measure_decides(cache, monkeypatch):
+    def slow(width):
+        cache.parent.mkdir(exist_ok=True)
+        others = {"128": 1.5, "256": 1.5, "512": 1.5, "1024": 1.5}
+        cache.write_text(json.dumps({precision.machine_key(): others}))
+        return 3.0
+
+    monkeypatch.setattr(precision, "_ratio", slow)
+    assert probe()["512"] == 1.5
+
+
 def test_a_cache_that_cannot_be_written_is_said_and_no_fault(tmp_path, monkeypatch, caplog):
     (tmp_path / "file").write_text("")
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))

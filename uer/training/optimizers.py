@@ -7,6 +7,7 @@ All are `torch.optim.Optimizer`s whose groups keep the names of their parameters
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Iterable, Sequence
 from typing import Any
 
@@ -28,7 +29,15 @@ def _with_gradient(group: dict[str, Any]) -> tuple[list[Tensor], list[Tensor]]:
     return params, [param.grad for param in params]
 
 
-class AdamW(torch.optim.Optimizer):
+class Optimizer(torch.optim.Optimizer):
+    """torch's optimiser, whose own `add_param_group` would import torch.compile, which takes seconds."""
+
+    def add_param_group(self, param_group: dict[str, Any]) -> None:
+        """As torch's."""
+        inspect.unwrap(torch.optim.Optimizer.add_param_group)(self, param_group)
+
+
+class AdamW(Optimizer):
     """AdamW, computed by torch's fused kernel: one pass over parameter, gradient and both means.
 
         m ← β1·m + (1 - β1)·g;   v ← β2·v + (1 - β2)·g²
@@ -99,7 +108,7 @@ class AdamW(torch.optim.Optimizer):
             )
 
 
-class UnfusedOptimizer(torch.optim.Optimizer):
+class UnfusedOptimizer(Optimizer):
     """An optimiser written in tensor operations: scaling and skipping are done here, before `update`."""
 
     @torch.no_grad()

@@ -13,6 +13,7 @@ import platform
 import time
 from contextlib import AbstractContextManager
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -127,20 +128,34 @@ def machine_key() -> str:
 
 def probe() -> dict[str, float]:
     """Width → how many times faster a feed-forward layer trains in bf16 than in fp32; kept a machine."""
-    file, key = cache_file(), machine_key()
-    known: dict[str, dict[str, float]] = {}
-    with contextlib.suppress(OSError, ValueError):
-        known = json.loads(file.read_text(encoding="utf-8"))
-    found = known.get(key) if isinstance(known, dict) else None
-    if isinstance(found, dict) and all(isinstance(found.get(str(w)), float) for w in PROBED_WIDTHS):
-        return found
+    file, key, known = cache_file(), machine_key(), _known()
+    if _complete(known.get(key)):
+        return known[key]
     ratios = {str(width): _ratio(width) for width in PROBED_WIDTHS}
+    known = _known()  # another process may have measured meanwhile: the first result stands
+    if _complete(known.get(key)):
+        return known[key]
     try:
         with atomic_write(file) as out:
-            json.dump({**(known if isinstance(known, dict) else {}), key: ratios}, out, indent=1)
+            json.dump({**known, key: ratios}, out, indent=1)
     except UerError as error:
         logger.info("The speed of bf16 was measured but not kept for the next run: %s", error)
     return ratios
+
+
+def _known() -> dict[str, dict[str, float]]:
+    """What the cache holds; nothing when it is missing or damaged."""
+    with contextlib.suppress(OSError, ValueError):
+        content = json.loads(cache_file().read_text(encoding="utf-8"))
+        return content if isinstance(content, dict) else {}
+    return {}
+
+
+def _complete(ratios: Any) -> bool:
+    """Whether these are the ratios of all widths."""
+    return isinstance(ratios, dict) and all(
+        isinstance(ratios.get(str(width)), float) for width in PROBED_WIDTHS
+    )
 
 
 def _ratio(width: int) -> float:

@@ -71,7 +71,9 @@ def pretrain(
 
     if start >= windows.total:
         log.say(
-            "The run of %d steps is finished; raise --total_steps to go on from %s.", windows.total, found.path
+            "The run of %d steps is finished; raise --total_steps to go on from %s.",
+            windows.total,
+            found.path,
         )
         return found.path
     log.say("Worker is training ... ")
