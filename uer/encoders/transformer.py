@@ -75,6 +75,8 @@ class TransformerEncoder(nn.Module):
             common = {"mask": mask, "layout": layout, "cache": cache, "previous_scores": scores}
             if number == self.layers_num - 1:
                 common["only"] = only
+                if only is not None and mask.parts:  # one query a sequence: no parts are needed
+                    common["mask"] = self._mask(hidden, seg, layout, None, None, split=False)
             if self.gradient_checkpointing and self.training:
                 hidden, scores = checkpoint(layer, hidden, **common, use_reentrant=False)
             else:
@@ -91,6 +93,7 @@ class TransformerEncoder(nn.Module):
         layout: Layout | None,
         mask: AttentionMask | None,
         caches: Caches | None,
+        split: bool = True,
     ) -> AttentionMask:
         """The mask with the position bias merged in, for all layers."""
         queries = seg.shape[1] if layout is None else layout.max_length
@@ -106,7 +109,7 @@ class TransformerEncoder(nn.Module):
                 queries=queries,
                 dtype=dtype,
                 bias=bias,
-                split=not self.residual,
+                split=split and not self.residual,
             )
         keys = queries if layout is not None else seg.shape[1]
         return (
