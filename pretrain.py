@@ -30,7 +30,7 @@ COMMAND = Command(
     TargetTokenizerOptions,
     MaskingOptions,
     DistributedOptions,
-    compat=("instances_buffer_size", "fp16_opt_level", "local_rank"),
+    compat=("instances_buffer_size", "fp16_opt_level", "local_rank", "deepspeed", "deepspeed_config"),
     model="new",
 )
 

@@ -10,6 +10,8 @@ COMPATIBILITY: dict[str, tuple[type, str]] = {
     "docs_buffer_size": (int, "documents are read by byte ranges in constant memory; no buffer is needed"),
     "fp16_opt_level": (str, "levels are those of a library no longer in use; O0 means fp32, the others fp16"),
     "local_rank": (int, "the rank comes from the launcher's environment"),
+    "deepspeed": (bool, "training goes on without that engine, to the same numbers; memory is not sharded"),
+    "deepspeed_config": (str, "training goes on without that engine"),
 }
 
 
@@ -17,7 +19,8 @@ def add_compatibility_flags(parser: argparse.ArgumentParser, names: tuple[str, .
     """Add the named compatibility flags, hidden from `--help`."""
     for name in names:
         kind, _ = COMPATIBILITY[name]
-        parser.add_argument(f"--{name}", type=kind, default=argparse.SUPPRESS, help=argparse.SUPPRESS)
+        settings = {"action": "store_true"} if kind is bool else {"type": kind}
+        parser.add_argument(f"--{name}", default=argparse.SUPPRESS, help=argparse.SUPPRESS, **settings)
 
 
 def compatibility_notes(written: dict[str, object]) -> list[str]:
