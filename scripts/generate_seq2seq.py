@@ -24,6 +24,7 @@ def main(argv: list[str] | None = None) -> None:
         ModelConfig,
         TokenizerOptions,
         TargetTokenizerOptions,
+        compat=("share_relative_position_embedding",),
         model="saved",
         model_flag="load_model_path",
     ).parse(argv)

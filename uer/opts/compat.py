@@ -10,6 +10,7 @@ COMPATIBILITY: dict[str, tuple[type, str]] = {
     "docs_buffer_size": (int, "documents are read by byte ranges in constant memory; no buffer is needed"),
     "fp16_opt_level": (str, "levels are those of a library no longer in use; O0 means fp32, the others fp16"),
     "local_rank": (int, "the rank comes from the launcher's environment"),
+    "share_relative_position_embedding": (bool, "all layers of a stack share one position bias anyway"),
     "deepspeed": (bool, "training goes on without that engine, to the same numbers; memory is not sharded"),
     "deepspeed_config": (str, "training goes on without that engine"),
 }
