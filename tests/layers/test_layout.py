@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
-from uer.layers.layout import Layout, real_tokens, row_positions
+from uer.layers.layout import Layout, real_tokens, row_positions, take_rows
 
 
 @st.composite
@@ -79,3 +79,40 @@ def test_a_row_of_zeros_is_real_and_a_dense_layout_has_no_padding() -> None:
     x = torch.randn(2, 3, 4)
     assert dense.pack(x).data_ptr() == x.data_ptr()  # a change of shape, no copy
     assert dense.to("cpu").max_length == 3
+
+
+@given(st.lists(st.integers(1, 600), min_size=1, max_size=12))
+def test_parts_hold_every_sequence_once(lengths: list[int]) -> None:
+    seg = torch.zeros(len(lengths), max(lengths), dtype=torch.long)
+    for row, length in enumerate(lengths):
+        seg[row, :length] = 1
+    layout = Layout.from_seg(seg)
+    if not layout.parts:
+        return
+    x = torch.arange(layout.tokens)
+    rows = layout.pack(torch.arange(len(lengths))[:, None].expand_as(seg))
+    seen, found = [], []
+    for part in layout.parts:
+        inside = take_rows(x, part.tokens)
+        grid = part.layout.to_sequences(inside, fill=-1)
+        for sequence, real in zip(grid, part.layout.real):
+            owners = rows[sequence[real]].unique().tolist()
+            assert len(owners) == 1 and int(real.sum()) == lengths[owners[0]]
+            assert torch.equal(sequence[real], sequence[real].sort().values)
+            seen += owners
+        found.append(inside)
+    assert sorted(seen) == list(range(len(lengths)))
+    assert torch.equal(torch.cat(found)[layout.parts_order], x)
+    area = sum(part.layout.sequences * part.layout.max_length**2 for part in layout.parts)
+    assert area < layout.sequences * layout.max_length**2
+
+
+def test_batches_are_split_where_it_pays() -> None:
+    def parts_of(*lengths: int) -> list[int]:
+        seg = torch.arange(max(lengths))[None] < torch.tensor(lengths)[:, None]
+        return [part.layout.sequences for part in Layout.from_seg(seg.long()).parts]
+
+    assert parts_of(512, 500, 200, 210, 190) == [2, 3]
+    assert parts_of(64, 10, 12) == []  # too little to win
+    assert parts_of(300, 280, 290) == []  # alike
+    assert parts_of(400, 400) == []

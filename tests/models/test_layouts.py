@@ -8,6 +8,7 @@ from torch import Tensor
 
 from tests.models.zoo import DECODERS, ENCODERS, VOCAB, batch, small
 from uer.errors import ConfigError
+from uer.layers import layout as layout_module
 from uer.layers.layout import Layout
 from uer.models.model import Model
 
@@ -83,6 +84,34 @@ def test_losses_and_gradients_do_not_depend_on_padding(name: str) -> None:
     wide_labels = {"lm": torch.nn.functional.pad(labels["lm"], (0, 4), value=-100)}
     results = [gradients(model, *pair) for pair in ((inputs, labels), (wide, wide_labels))]
     torch.testing.assert_close(results[0], results[1], **CLOSE)
+
+
+@pytest.mark.parametrize("name", [*ENCODERS, *DECODERS])
+def test_batches_split_by_length_give_the_same_numbers(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    model, inputs, labels = labelled(name)
+    whole = gradients(model, inputs, labels)
+    monkeypatch.setattr(layout_module, "WORTH_APART", 0)
+    monkeypatch.setattr(layout_module, "SHORTER", 1.0)
+    assert len(Layout.from_seg(inputs["seg"]).parts) == 3
+    torch.testing.assert_close(gradients(model, inputs, labels), whole, **CLOSE)
+
+
+@pytest.mark.parametrize("split", [False, True])
+@pytest.mark.parametrize("name", [name for name in ENCODERS if small(name).config.encoder == "transformer"])
+@torch.no_grad()
+def test_the_last_layer_may_compute_one_token_a_sequence(
+    name: str, split: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if split:
+        monkeypatch.setattr(layout_module, "WORTH_APART", 0)
+        monkeypatch.setattr(layout_module, "SHORTER", 1.0)
+    model, inputs = small(name), batch()
+    side = model.source(inputs, "auto")
+    embedded, seg = model.embedding(side.streams), side.streams["seg"]
+    whole = model.encoder(embedded, seg, layout=side.layout).hidden
+    for only in (side.layout.first, side.layout.last):
+        ours = model.encoder(embedded, seg, layout=side.layout, only=only).hidden
+        torch.testing.assert_close(ours, whole[only], **CLOSE)
 
 
 @pytest.mark.parametrize("name", ["bert", "realformer", "bart"])

@@ -57,10 +57,9 @@ class TransformerDecoder(nn.Module):
         queries = seg.shape[1] if layout is None else layout.max_length
         if caches is not None:
             seg = caches.append_seg(seg)
-        keys = queries if layout is not None else seg.shape[1]
-        mask = self_attention_mask("causal", seg, layout=layout, queries=queries, dtype=dtype)
-        if self.self_pos_emb is not None:
-            mask = mask.resolved(queries, keys, self.self_pos_emb(queries, keys), dtype, hidden.device)
+        mask = self_attention_mask(
+            "causal", seg, layout=layout, queries=queries, dtype=dtype, bias=self.self_pos_emb, split=True
+        )
         memory_mask = cross_attention_mask(memory_seg, memory_layout=memory_layout, dtype=dtype)
         layers = [hidden]
         for number, layer in enumerate(self.transformer_decoder):

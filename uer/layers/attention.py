@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import math
 
+import torch
 from torch import Tensor, nn
 
 from uer.layers.cache import KVCache, MemoryCache
 from uer.layers.kernels import attend, attend_with_scores
-from uer.layers.layout import Layout
+from uer.layers.layout import Layout, take_rows
 from uer.layers.masks import AttentionMask
 
 
@@ -68,9 +69,11 @@ class MultiHeadedAttention(nn.Module):
         Returns:
             the result in the shape of `query`, and the scores for the next layer when `residual`, else None.
         """
+        dropout = self.dropout if self.training else 0.0
+        if mask.parts:
+            return self.final_linear(self._by_parts(query, mask, bias, layout, dropout).flatten(-2)), None
         q = self._heads(0, query, layout)
         k, v = self._keys_values(query, memory, layout, memory_layout, cache)
-        dropout = self.dropout if self.training else 0.0
         scores = None
         if self.residual:
             out, scores = attend_with_scores(
@@ -84,9 +87,27 @@ class MultiHeadedAttention(nn.Module):
             out = layout.from_sequences(out)
         return self.final_linear(out.flatten(-2)), scores
 
+    def _by_parts(
+        self, x: Tensor, mask: AttentionMask, bias: Tensor | None, layout: Layout, dropout: float
+    ) -> Tensor:
+        """Self-attention [N, H] → [N, A, d], apart for sequences of different length."""
+        projected = [self._project(number, x) for number in range(3)]
+        outs = []
+        for part, part_mask in zip(layout.parts, mask.parts, strict=True):
+            size = part.layout.max_length
+            q, k, v = (part.layout.to_sequences(take_rows(y, part.tokens)).transpose(1, 2) for y in projected)
+            part_bias = None if bias is None else bias[..., :size, :size]
+            out = attend(q, k, v, mask=part_mask, bias=part_bias, scale=self.scale, dropout=dropout)
+            outs.append(part.layout.from_sequences(out.transpose(1, 2)))
+        return take_rows(torch.cat(outs), layout.parts_order)
+
+    def _project(self, number: int, x: Tensor) -> Tensor:
+        """Linear layer `number` of x [..., H], cut into heads: [..., A, d]."""
+        return self.linear_layers[number](x).unflatten(-1, (self.heads_num, self.head_size))
+
     def _heads(self, number: int, x: Tensor, layout: Layout | None) -> Tensor:
-        """Linear layer `number` of x, cut into heads: [S, A, T, d]."""
-        x = self.linear_layers[number](x).unflatten(-1, (self.heads_num, self.head_size))
+        """`_project` over sequences: [S, A, T, d]."""
+        x = self._project(number, x)
         if layout is not None:
             x = layout.to_sequences(x)
         return x.transpose(1, 2)

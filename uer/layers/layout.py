@@ -6,7 +6,8 @@ Shapes: B rows, L row length, N real tokens, S sequences (S = B unless a row hol
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from functools import cached_property
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -37,6 +38,12 @@ class _Place(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None, None, None]:
         return _Take.apply(gradient, ctx.saved_tensors[0]), None, None, None
+
+
+# A group of sequences shorter by a quarter is attended to apart when that spares so many scores a head.
+# Measured on a CPU: training steps of rows of 171 to 512 tokens take 10 to 25 % less, of 43 to 128 tokens 10 %.
+WORTH_APART = 1 << 15
+SHORTER = 0.75
 
 
 def take_rows(x: Tensor, index: Tensor) -> Tensor:
@@ -172,6 +179,32 @@ class Layout:
         last = self.last.repeat_interleave(self.lengths, output_size=self.tokens)
         return first + last - torch.arange(self.tokens, device=first.device)
 
+    @cached_property
+    def parts(self) -> tuple[Part, ...]:
+        """Groups of sequences of similar length, for attention: its work grows with the longest one's square.
+
+        Empty where splitting would not pay, and on a GPU, where many small calls cost more than padding.
+        """
+        if self.even or self.lengths.device.type != "cpu":
+            return ()
+        groups = _similar(self.lengths.tolist())
+        if len(groups) == 1:
+            return ()
+        number = self.slots // self.max_length
+        parts = []
+        for group in groups:
+            chosen = torch.zeros(self.sequences, dtype=torch.bool)
+            chosen[group] = True
+            tokens, lengths = chosen[number].nonzero().squeeze(1), self.lengths[chosen]
+            alone = Layout._build(len(group), int(lengths.max()), torch.arange(tokens.numel()), lengths)
+            parts.append(Part(tokens, alone))
+        return tuple(parts)
+
+    @cached_property
+    def parts_order(self) -> Tensor:
+        """[N] places in the parts, one behind the other, of the tokens in packed order."""
+        return torch.cat([part.tokens for part in self.parts]).argsort()
+
     def to(self, device: torch.device | str) -> Layout:
         """The same layout with its tensors on `device`."""
         moved = (t.to(device) for t in (self.indices, self.cu_seqlens, self.lengths, self.slots))
@@ -198,3 +231,26 @@ class Layout:
         """[S, max_length, …] → [N, …]"""
         x = x.flatten(0, 1)
         return x if self.even else _Take.apply(x, self.slots)
+
+
+class Part(NamedTuple):
+    """Some sequences of a layout."""
+
+    tokens: Tensor
+    """[n] places of their tokens in the packed order of the layout"""
+    layout: Layout
+    """of these sequences alone"""
+
+
+def _similar(lengths: list[int]) -> list[list[int]]:
+    """Sequence numbers in groups of similar length, the longest first; see `WORTH_APART`."""
+    order = sorted(range(len(lengths)), key=lengths.__getitem__, reverse=True)
+    groups = [[order[0]]]
+    for place, number in enumerate(order[1:], start=1):
+        longest, length = lengths[groups[-1][0]], lengths[number]
+        spared = (longest**2 - length**2) * (len(order) - place)
+        if length < SHORTER * longest and spared > WORTH_APART:
+            groups.append([number])
+        else:
+            groups[-1].append(number)
+    return groups
