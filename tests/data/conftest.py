@@ -1,11 +1,16 @@
 """Small tokenizers and datasets made in the test's own folder."""
 
 import pytest
+from hypothesis import settings
 
 from uer.config.preprocess import InstanceOptions, MaskingOptions, PreprocessOptions
 from uer.data.build import build_dataset
 from uer.data.store import Store
 from uer.tokenizers import build_tokenizer
+
+# The machine may be busy: no deadline for single examples.
+settings.register_profile("uer", deadline=None)
+settings.load_profile("uer")
 
 SPECIALS = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
 
@@ -28,7 +33,7 @@ def make(tmp_path, numbers):
         path.write_bytes(corpus if isinstance(corpus, bytes) else corpus.encode())
         flags["data_processor"] = processor
         files = {k: v for k, v in flags.items() if k in PreprocessOptions.names()}
-        files = PreprocessOptions(corpus_path=str(path), dataset_path=str(tmp_path / name), **files)
+        files = PreprocessOptions(corpus_path=(str(path),), dataset_path=str(tmp_path / name), **files)
         options, masking = InstanceOptions.pick(flags), MaskingOptions.pick(flags)
         build_dataset(files, options, masking, tokenizer, target_tokenizer)
         return Store(tmp_path / name)

@@ -13,7 +13,7 @@ import pytest
 
 import preprocess
 from uer.cli import run
-from uer.data import parts, sources
+from uer.data import parts, spans
 from uer.data.store import Store
 from uer.errors import ConfigError, DataError, EnvironmentFault
 
@@ -56,7 +56,7 @@ def corpus(tmp_path):
 
 @pytest.fixture
 def small_spans(monkeypatch):
-    monkeypatch.setattr(sources, "SPAN", 10_000)
+    monkeypatch.setattr(spans, "SPAN", 10_000)
 
 
 def preprocess_to(name, corpus, vocab, *flags):
@@ -128,7 +128,7 @@ def test_documents_are_not_cut_where_spans_end(corpus, vocab, monkeypatch):
 
     flags = ["--dynamic_masking", "--short_seq_prob", "0"]
     whole = documents(preprocess_to("whole.pt", corpus, vocab, *flags))
-    monkeypatch.setattr(sources, "SPAN", 997)
+    monkeypatch.setattr(spans, "SPAN", 997)
     cut = documents(preprocess_to("cut.pt", corpus, vocab, *flags))
     assert whole[0] == cut[0] == 500
 
@@ -136,7 +136,7 @@ def test_documents_are_not_cut_where_spans_end(corpus, vocab, monkeypatch):
 @pytest.mark.parametrize("span", [1, 7, 100, 4096])
 @pytest.mark.parametrize("ending", ["", "\n", "\r\n"])
 def test_every_line_counts_once_whatever_the_spans(tmp_path, vocab, monkeypatch, span, ending):
-    monkeypatch.setattr(sources, "SPAN", span)
+    monkeypatch.setattr(spans, "SPAN", span)
     lines = ["丁" * 3, "", "a", "\u3000", "b b", "丂" * 40]
     joint = "\r\n" if ending == "\r\n" else "\n"
     Path("corpus.txt").write_bytes(b"\xef\xbb\xbf" + (joint.join(lines) + ending).encode())
@@ -153,15 +153,15 @@ def test_documents_borders_with_any_span(vocab, monkeypatch):
     Path("corpus.txt").write_text(text, encoding="utf-8")
     seen = set()
     for span in (1, 5, 9, 20, 100):
-        monkeypatch.setattr(sources, "SPAN", span)
+        monkeypatch.setattr(spans, "SPAN", span)
         store = preprocess_to("d.pt", "corpus.txt", vocab, "--dynamic_masking")
         seen.add((store.header["counts"]["documents"], store.header["counts"]["cut_documents"]))
     assert seen == {(3, 0)}
 
 
 def test_over_long_lines_are_cut_and_counted(vocab, monkeypatch, capsys):
-    monkeypatch.setattr(sources, "SPAN", 100)
-    monkeypatch.setattr(sources, "LONGEST", 300)
+    monkeypatch.setattr(spans, "SPAN", 100)
+    monkeypatch.setattr(spans, "LONGEST", 300)
     Path("corpus.txt").write_text("丁" * 1000 + "\n" + "丂" * 50, encoding="utf-8")
     store = preprocess_to("d.pt", "corpus.txt", vocab, "--data_processor", "lm")
     body = [number for number in store["tokens"] if number > 4]
@@ -171,8 +171,8 @@ def test_over_long_lines_are_cut_and_counted(vocab, monkeypatch, capsys):
 
 
 def test_no_blank_line_at_all_is_one_document(vocab, monkeypatch):
-    monkeypatch.setattr(sources, "SPAN", 100)
-    monkeypatch.setattr(sources, "LONGEST", 300)
+    monkeypatch.setattr(spans, "SPAN", 100)
+    monkeypatch.setattr(spans, "LONGEST", 300)
     Path("corpus.txt").write_text("丁一。\n" * 500, encoding="utf-8")
     with pytest.raises(DataError, match=r"corpus\.txt: .*holds only one document"):
         preprocess_to("d.pt", "corpus.txt", vocab, "--dynamic_masking")
@@ -260,7 +260,7 @@ def test_a_failure_in_a_worker_keeps_its_traceback(corpus, vocab, small_spans, m
 
 def test_kill_9_of_the_whole_run(vocab, monkeypatch):
     Path("corpus.txt").write_text(sentences(20_000), encoding="utf-8")
-    program = "import sys, preprocess; from uer.data import sources; sources.SPAN = 100_000; "
+    program = "import sys, preprocess; from uer.data import spans; spans.SPAN = 100_000; "
     program += "preprocess.main(sys.argv[1:])"
     command = [sys.executable, "-c", program, "--corpus_path", "corpus.txt", "--vocab_path", vocab]
     command += ["--processes_num", "2", "--dataset_path", "d.pt"]
@@ -272,7 +272,7 @@ def test_kill_9_of_the_whole_run(vocab, monkeypatch):
     os.killpg(process.pid, signal.SIGKILL)
     process.wait()
     assert list(Path().glob(".d.pt.*.parts/*.part")) and not Path("d.pt").exists()
-    monkeypatch.setattr(sources, "SPAN", 100_000)
+    monkeypatch.setattr(spans, "SPAN", 100_000)
     preprocess_to("d.pt", "corpus.txt", vocab)
     preprocess_to("whole.pt", "corpus.txt", vocab)
     assert Path("d.pt").read_bytes() == Path("whole.pt").read_bytes()

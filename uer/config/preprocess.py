@@ -135,8 +135,18 @@ class InstanceOptions(Options):
 class PreprocessOptions(Options):
     """Pre-processing: what is read, what is written."""
 
-    corpus_path: str | None = option(
-        None, "text, one document or sentence a line", required=True, metavar="FILE"
+    corpus_path: tuple[str, ...] | None = option(
+        None,
+        "text, one document or sentence a line; several files or patterns; .jsonl, .tsv, .parquet, .gz, .zst",
+        required=True,
+        metavar="FILE",
+    )
+    corpus_weights: tuple[float, ...] = option(
+        (),
+        "share of each of them in what is trained on; smaller shares are repeated less",
+        check=lambda value: value > 0,
+        expected="a number greater than 0",
+        metavar="SHARE",
     )
     dataset_path: str = option("dataset.pt", "dataset to write", metavar="FILE")
     processes_num: int = positive(1, "worker processes")
@@ -146,6 +156,15 @@ class PreprocessOptions(Options):
         choices=ENCODING_ERRORS,
     )
     target: tuple[str, ...] = option((), "spelling of --data_processor in UER-py 2021")
+
+    def check(self) -> None:
+        """Combinations that make no sense."""
+        words = len(self.corpus_path or ())
+        if self.corpus_weights and len(self.corpus_weights) != words:
+            raise ConfigError(
+                f"--corpus_weights has {len(self.corpus_weights)} numbers and --corpus_path {words} words; "
+                "give one share for each."
+            )
 
 
 def check_combination(files: PreprocessOptions, options: InstanceOptions, tgt_flags: Iterable[str]) -> None:

@@ -9,6 +9,7 @@ Header of a dataset, besides `arrays` and `size`:
     tokenizer, target_tokenizer   `TokenIds` as JSON; the second only when it is another one
     counts      lines, documents, tokens, and everything that was skipped, cut or replaced
     sources     of each file its name, its bytes, its first instance and how many it gave
+    mixture     of each word of --corpus_path its first instance, how many there are, and its share; or null
     labels_num  one more than the largest label (labelled corpora)
     program     the version that wrote it
 
@@ -23,7 +24,7 @@ import hashlib
 import json
 import shutil
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -34,7 +35,8 @@ from uer.data.objectives.base import MaskedObjective, TokenIds
 from uer.data.objectives.bert import ONE_DOCUMENT
 from uer.data.parts import PartBuilder, make_objective
 from uer.data.progress import ByteProgress
-from uer.data.sources import SPAN, Source, Span, lines_before
+from uer.data.sources import Source, find_sources
+from uer.data.spans import LONGEST, SPAN, Span
 from uer.data.store import VERSION, Store, merge_stores
 from uer.data.workers import run_jobs
 from uer.errors import DataError, EnvironmentFault
@@ -75,7 +77,7 @@ def build_dataset(
         DataError: the corpus is missing, empty, at fault (with line), or gives no instance.
         EnvironmentFault: disk full, folder read-only, a worker killed, or another run at the same work.
     """
-    sources = [Source.of(files.corpus_path)]
+    sources = find_sources(files.corpus_path)
     target_tokenizer = target_tokenizer or tokenizer
     header = _describe(options, masking, tokenizer, target_tokenizer)
     with _part_folder(files, sources, header) as folder:
@@ -85,6 +87,7 @@ def build_dataset(
         built = _build_parts(builder, files.processes_num)
         parts = [builder.path(index) for index in range(_count(builder))]
         header = {**header, **_join_headers(parts, sources, options)}
+        header["mixture"] = _mixture(sources, header["sources"], files.corpus_weights)
         merge_stores(parts, files.dataset_path, header)
         built.header = Store(files.dataset_path).header
         shutil.rmtree(folder)
@@ -118,7 +121,7 @@ def _part_folder(files: PreprocessOptions, sources: list[Source], header: dict[s
     at the same work away.
     """
     stamps = [(str(s.path.resolve()), s.size, s.path.stat().st_mtime_ns) for s in sources]
-    work = json.dumps([VERSION, SPAN, stamps, files.encoding_errors, header], sort_keys=True)
+    work = json.dumps([VERSION, SPAN, LONGEST, stamps, files.encoding_errors, header], sort_keys=True)
     key = hashlib.sha256(work.encode()).hexdigest()[:12]
     dataset = Path(files.dataset_path)
     folder = dataset.with_name(f".{dataset.name}.{key}.parts")
@@ -171,7 +174,7 @@ def _build_parts(builder: PartBuilder, processes: int) -> Built:
     try:
         for finished in run_jobs(builder, waiting, processes, describe):
             memory = max(memory, finished.memory)
-            progress.advance(finished.job.end - finished.job.start, memory)
+            progress.advance(finished.job.cost, memory)
     finally:
         seconds = progress.close()
     return Built({}, seconds, memory, len(done))
@@ -196,9 +199,8 @@ def _join_headers(parts: list[Path], sources: list[Source], options: InstanceOpt
         labels_num = max(labels_num, header["labels_num"])
         if header["first_fault"] is not None:
             first.setdefault("fault", (source, header["first_fault"]))
-        if header["first_skipped"] is not None and "skipped" not in first:
-            line = lines_before(source, header["start"]) + header["first_skipped"]
-            first["skipped"] = (source, line)
+        if header["first_skipped"] is not None:
+            first.setdefault("skipped", (source, header["first_skipped"]))
     if options.data_processor == "bert" and 0 < counts["documents"] <= counts["cut_documents"] + 1:
         raise DataError(ONE_DOCUMENT, path=sources[0].path)
     _warn(counts, first, options)
@@ -206,6 +208,29 @@ def _join_headers(parts: list[Path], sources: list[Source], options: InstanceOpt
         raise _no_instances(sources, counts, options)
     found = {"instances": instances, "counts": dict(sorted(counts.items())), "sources": files}
     return {**found, "labels_num": labels_num} if labels_num else found
+
+
+def _mixture(
+    sources: list[Source], files: list[dict[str, Any]], weights: Sequence[float]
+) -> list[dict[str, Any]] | None:
+    """Of each word of `--corpus_path` its first instance, how many there are, and its share; None without
+    shares.
+
+    Raises:
+        DataError: a part of the mixture gave no instance.
+    """
+    if not weights:
+        return None
+    mixture = []
+    for group, weight in enumerate(weights):
+        members = [file for source, file in zip(sources, files) if source.group == group]
+        instances = sum(file["instances"] for file in members)
+        if instances == 0:
+            path = next(source.path for source in sources if source.group == group)
+            raise DataError("gave no instance, so it cannot have a share; leave it out.", path=path)
+        first = min(file["first"] for file in members if file["instances"])
+        mixture.append({"first": first, "instances": instances, "share": weight / sum(weights)})
+    return mixture
 
 
 def _warn(counts: Counter, first: dict[str, tuple[Source, int]], options: InstanceOptions) -> None:

@@ -13,8 +13,9 @@ from uer.data.decode import decode_lines
 from uer.data.objectives import OBJECTIVES
 from uer.data.objectives.base import Objective, Part, TokenIds
 from uer.data.random import generator
-from uer.data.records import KINDS, Records
-from uer.data.sources import Source, Span, lines_before, read_span, spans
+from uer.data.records import Records, of_fields, of_plain
+from uer.data.sources import Source
+from uer.data.spans import Span, lines_before, read_span, spans
 from uer.data.store import write_arrays
 from uer.errors import DataError
 from uer.tokenizers.base import Tokenizer
@@ -80,7 +81,7 @@ class PartBuilder:
         except DataError as error:
             if error.line is None:
                 raise DataError(error.message, path=error.path or source.path) from error
-            line = lines_before(source, span.start) + error.line
+            line = lines_before(source, span) + error.line
             raise DataError(error.message, path=source.path, line=line) from error
 
     def _build(self, source: Source, span: Span) -> None:
@@ -93,15 +94,17 @@ class PartBuilder:
         ]
         columns = self.objective.columns()
         arrays = self.objective.build(part, rngs)
+        first_skipped = records.first_skipped
+        if first_skipped is not None:
+            first_skipped += lines_before(source, span)
         header = {
             "objective": self.objective.name,
             "instances": len(arrays[next(iter(columns))]),
             "source": span.source,
-            "bytes": span.end - span.start,
-            "start": span.start,
+            "bytes": span.cost,
             "counts": {**part.counts, "cut_documents": int(span.cut)},
             "first_fault": fault,
-            "first_skipped": records.first_skipped,
+            "first_skipped": first_skipped,
             "labels_num": 0 if part.labels is None else int(part.labels.max(initial=-1)) + 1,
         }
         write_arrays(self.path(span.index), header, columns, arrays, sync=False)
@@ -109,7 +112,12 @@ class PartBuilder:
     def _read(self, source: Source, span: Span) -> tuple[Records, int | None]:
         data = read_span(source, span)
         lines = decode_lines(data, errors=self.encoding_errors, path=source.path, offset=span.start)
-        return KINDS[self.objective.corpus](lines), lines.first_fault
+        kind = self.objective.corpus
+        if source.plain:
+            return of_plain(lines, kind), lines.first_fault
+        header = source.columns is not None and span.start == 0
+        records = of_fields(lines, kind, source.columns, errors=self.encoding_errors, skip_first=header)
+        return records, lines.first_fault
 
     def _encode(self, records: Records) -> Part:
         """Records as ids; documents of no tokens (control characters only) are left out of corpora of

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from uer.config.preprocess import InstanceOptions, MaskingOptions
 from uer.data.batch import Batch
+from uer.data.mixture import Mixture
 from uer.data.objectives.base import MaskedObjective, Objective, TokenIds
 from uer.data.order import BatchOrder
 from uer.data.parts import make_objective
@@ -129,15 +130,18 @@ class PretrainData:
                 "preprocess with --dynamic_masking to choose them now."
             )
         total = batch_size * world_size
+        self.mixture = Mixture(
+            store.header["mixture"] or [{"first": 0, "instances": len(store), "share": 1.0}]
+        )
         if len(store) < total:
             raise DataError(
                 f"the dataset has {len(store):,} instances and a step takes {total:,}; use a smaller "
                 "--batch_size or more text.",
                 path=store.path,
             )
-        lengths = self.objective.lengths(store) if group_by_length else None
+        lengths = self.mixture.over(self.objective.lengths(store)) if group_by_length else None
         self.order = BatchOrder(
-            len(store), total, seed=seed, rank=rank, world_size=world_size, lengths=lengths
+            len(self.mixture), total, seed=seed, rank=rank, world_size=world_size, lengths=lengths
         )
 
     @property
@@ -147,7 +151,7 @@ class PretrainData:
 
     def get(self, step: int) -> Batch:
         """The batch of step `step`, counted from 0; the same whenever it is asked for."""
-        ids = self.order.batch(step)
+        ids = self.mixture(self.order.batch(step))
         return self.objective.batch(self.store, ids, generator(self.seed, "batch", step, self.rank))
 
     __call__ = get

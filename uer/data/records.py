@@ -1,15 +1,20 @@
-"""Lines → records: what one line means to an objective."""
+"""Lines → records: what one line means to an objective, in plain text and in files with named fields."""
 
 from __future__ import annotations
 
+import json
 from collections import Counter
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from itertools import compress
+from typing import Any
 
 import numpy as np
 
 from uer.data.decode import Lines
-from uer.errors import DataError
+from uer.errors import DataError, suggestion
+
+Row = dict[str, Any]
 
 
 @dataclass
@@ -62,59 +67,197 @@ def of_documents(lines: Lines) -> Records:
     return Records(list(compress(texts, full)), lines.numbers[full], documents, counts=counts)
 
 
-def of_labelled(lines: Lines) -> Records:
-    """`label<TAB>text` or `label<TAB>text<TAB>second text`, no header; lines of another shape are skipped and
-    counted.
+def of_columns(lines: Lines, kind: str) -> Records:
+    """`label<TAB>text[<TAB>second text]` ("labelled") or `source<TAB>target` ("pairs"), no header; lines of
+    another shape are skipped and counted.
 
     Raises:
         DataError: a label is not an integer of 0 or more.
     """
-    records = Records([], lines.numbers, seconds=[], labels=[], counts=Counter(lines.counts))
-    numbers = []
+    rows = _Rows(lines.counts, kind)
+    rows.counts["lines"] += len(lines.texts)
+    shapes = (2, 3) if kind == "labelled" else (2,)
     for number, text in zip(lines.numbers.tolist(), lines.texts):
         fields = text.split("\t")
-        if len(fields) not in (2, 3):
-            _skip(records, number, text)
+        if len(fields) in shapes:
+            rows.add(number, fields)
+        elif not text.strip():
+            rows.counts["blank_lines"] += 1
+        else:
+            rows.counts["malformed_lines"] += 1
+            rows.first_skipped = rows.first_skipped or number
+    return rows.records()
+
+
+class _Rows:
+    """Records of two or three columns, one after another."""
+
+    def __init__(self, counts: Counter, kind: str) -> None:
+        self.counts, self.labelled = Counter(counts), kind == "labelled"
+        self.numbers: list[int] = []
+        self.texts: list[str] = []
+        self.seconds: list[str | None] = []
+        self.labels: list[int] = []
+        self.first_skipped: int | None = None
+
+    def add(self, number: int, fields: list[Any]) -> None:
+        """A row: (label, text, perhaps a second text), or (source, target)."""
+        if self.labelled:
+            label = str(fields[0]).strip()
+            if not label.isdecimal():
+                raise DataError(
+                    f"the label is '{label[:40]}'; it must be an integer of 0 or more.", line=number
+                )
+            self.labels.append(int(label))
+            fields = fields[1:]
+        self.numbers.append(number)
+        self.texts.append(fields[0])
+        self.seconds.append(fields[1] if len(fields) > 1 else None)
+
+    def records(self) -> Records:
+        """All of them."""
+        return Records(
+            self.texts,
+            np.array(self.numbers, np.int64),
+            seconds=self.seconds,
+            labels=self.labels if self.labelled else None,
+            counts=self.counts,
+            first_skipped=self.first_skipped,
+        )
+
+
+def of_plain(lines: Lines, kind: str) -> Records:
+    """Records of plain text; `kind` as `Objective.corpus`."""
+    if kind == "lines":
+        return of_lines(lines)
+    return of_documents(lines) if kind == "documents" else of_columns(lines, kind)
+
+
+def of_fields(
+    lines: Lines, kind: str, columns: tuple[str, ...] | None, *, errors: str, skip_first: bool
+) -> Records:
+    """Records of JSON lines (`columns` None) or of a table with a header.
+
+    A document may hold line feeds, which part its sentences.
+
+    Args:
+        kind: as `Objective.corpus`.
+        errors: what to do with unpaired surrogates in JSON strings; as `--encoding_errors`.
+        skip_first: the first line is the header.
+
+    Raises:
+        DataError: not JSON, a field is missing or not text, a row has too few columns; with the line.
+    """
+    counts = Counter(lines.counts)
+    rows = (
+        _json_rows(lines, counts, errors)
+        if columns is None
+        else _table_rows(lines, counts, columns, skip_first)
+    )
+    if kind in ("labelled", "pairs"):
+        out = _Rows(Counter(), kind)
+        for number, row in rows:
+            out.add(number, _fields(row, kind, number))
+        records = out.records()
+        records.counts = counts
+        return records
+    texts: list[str] = []
+    numbers: list[int] = []
+    begins: list[int] = []
+    for number, row in rows:
+        text = " ".join(_fields(row, kind, number))
+        pieces = [piece for piece in text.split("\n") if piece.strip()] if kind == "documents" else [text]
+        if not text.strip():
+            counts["blank_lines"] += 1
             continue
-        if not fields[0].strip().isdecimal():
+        begins.append(len(texts))
+        texts += pieces
+        numbers += [number] * len(pieces)
+    if kind == "lines":
+        return Records(texts, np.array(numbers, np.int64), counts=counts)
+    counts["documents"] = len(begins)
+    documents = np.array([*begins, len(texts)], np.int64)
+    return Records(texts, np.array(numbers, np.int64), documents, counts=counts)
+
+
+def _fields(row: Row, kind: str, number: int) -> list[Any]:
+    """What an objective needs of a row, in the order of the plain form."""
+    text = "text" if "text" in row else "text_a"
+    wanted = {"labelled": ["label", text], "pairs": ["source", "target"]}.get(kind, [text])
+    if kind == "pairs" and "source" not in row and "text_a" in row:
+        wanted = ["text_a", "text_b"]
+    elif text == "text_a" and "text_b" in row and kind != "pairs":
+        wanted.append("text_b")
+    for name in wanted:
+        if name not in row:
+            name = "text" if name == "text_a" and kind != "pairs" else name
             raise DataError(
-                f"the label is '{fields[0][:40]}'; it must be an integer of 0 or more, "
-                "then a TAB and the text.",
+                f"the field '{name}' is missing; there is {', '.join(map(repr, row)) or 'none'}."
+                + suggestion(name, row),
                 line=number,
             )
-        records.labels.append(int(fields[0]))
-        records.texts.append(fields[1])
-        records.seconds.append(fields[2] if len(fields) == 3 else None)
-        numbers.append(number)
-    records.lines = np.array(numbers, np.int64)
-    records.counts["lines"] += len(lines.texts)
-    return records
+        if not isinstance(row[name], str) and name != "label":
+            raise DataError(f"the field '{name}' is {type(row[name]).__name__}, not text.", line=number)
+    return [row[name] for name in wanted]
 
 
-def of_pairs(lines: Lines) -> Records:
-    """`source<TAB>target`, no header; lines of another shape are skipped and counted."""
-    records = Records([], lines.numbers, seconds=[], counts=Counter(lines.counts))
-    numbers = []
+def _json_rows(lines: Lines, counts: Counter, errors: str) -> Iterator[tuple[int, Row]]:
+    counts["lines"] += len(lines.texts)
     for number, text in zip(lines.numbers.tolist(), lines.texts):
-        fields = text.split("\t")
-        if len(fields) != 2:
-            _skip(records, number, text)
+        if not text.strip():
+            counts["blank_lines"] += 1
             continue
-        records.texts.append(fields[0])
-        records.seconds.append(fields[1])
-        numbers.append(number)
-    records.lines = np.array(numbers, np.int64)
-    records.counts["lines"] += len(lines.texts)
-    return records
+        try:
+            row = json.loads(text)
+        except json.JSONDecodeError as error:
+            raise DataError(
+                f"this is not JSON ({error.msg} at column {error.colno}).", line=number
+            ) from error
+        if not isinstance(row, dict):
+            raise DataError(f"this is a JSON {type(row).__name__}; a record is an object.", line=number)
+        if "\\u" in text and not _sound(row, number, counts, errors):
+            counts["skipped_lines"] += 1
+            continue
+        yield number, row
 
 
-def _skip(records: Records, number: int, text: str) -> None:
-    """Count a line that is left out; a blank one is not worth a word."""
-    if not text.strip():
-        records.counts["blank_lines"] += 1
-        return
-    records.counts["malformed_lines"] += 1
-    records.first_skipped = records.first_skipped or number
+def _sound(row: Row, number: int, counts: Counter, errors: str) -> bool:
+    """Mend strings that escapes filled with NUL or unpaired surrogates; False when the row is to be
+    skipped."""
+    for name, value in row.items():
+        if not isinstance(value, str):
+            continue
+        if "\0" in value:
+            counts["nul_characters"] += value.count("\0")
+            row[name] = value = value.replace("\0", "")
+        try:
+            value.encode()
+        except UnicodeEncodeError as error:
+            if errors == "strict":
+                raise DataError(
+                    f"the field '{name}' holds the unpaired surrogate U+{ord(value[error.start]):04X}; mend "
+                    "the file, or choose --encoding_errors replace or skip.",
+                    line=number,
+                ) from error
+            if errors == "skip":
+                return False
+            row[name] = value.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+            counts["replaced_bytes"] += row[name].count("\ufffd") - value.count("\ufffd")
+    return True
 
 
-KINDS = {"lines": of_lines, "documents": of_documents, "labelled": of_labelled, "pairs": of_pairs}
+def _table_rows(
+    lines: Lines, counts: Counter, columns: tuple[str, ...], skip_first: bool
+) -> Iterator[tuple[int, Row]]:
+    counts["lines"] += len(lines.texts) - skip_first
+    for number, text in zip(lines.numbers[skip_first:].tolist(), lines.texts[skip_first:]):
+        fields = text.split("\t")
+        if not text.strip():
+            counts["blank_lines"] += 1
+            continue
+        if len(fields) < len(columns):
+            raise DataError(
+                f"the row has {len(fields)} of {len(columns)} columns; separate them by one TAB each.",
+                line=number,
+            )
+        yield number, dict(zip(columns, fields))
