@@ -93,31 +93,38 @@ def _check_files(name: str, vocab_path: object, spm_model_path: object, merges_p
 
 
 def load_tokenizer(folder: str | Path) -> Tokenizer:
-    """The tokenizer that `Tokenizer.save` wrote into `folder`.
+    """The tokenizer that `Tokenizer.save` wrote into `folder`, or that of a Hugging Face model there.
 
     Raises:
-        DataError: no such folder, not ours, or its files were changed since.
+        DataError: no such folder, no tokenizer in it, or our own files were changed since.
     """
     folder = Path(folder)
     path = folder / "tokenizer_config.json"
-    if not path.is_file():
-        raise DataError(
-            "holds no tokenizer_config.json, so no saved tokenizer can be read from it.", path=folder
-        )
+    config = _saved_config(path)
+    if config is None:
+        from uer.tokenizers.folder import load_folder_tokenizer
+
+        return load_folder_tokenizer(folder)
     try:
-        config = json.loads(path.read_text(encoding="utf-8"))
         name = config.pop("uer_tokenizer")
         fingerprint = config.pop("fingerprint")
         files = {key: folder / config.pop(key) for key in list(config) if key.endswith("_path")}
         settings = {"do_lower_case": config.pop("do_lower_case")} if "do_lower_case" in config else {}
         if config or not files:
             raise KeyError(*config)
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
+    except (KeyError, TypeError, AttributeError) as error:
         raise DataError(
             "was not written by this program; give the tokenizer's files by flags (--vocab_path …).",
             path=path,
         ) from error
-    tokenizer = build_tokenizer(name, **files, **settings, special_tokens_map=folder)
+    if name == "folder":
+        from uer.tokenizers.folder import FolderTokenizer
+        from uer.tokenizers.special import SpecialTokens
+
+        source = files["vocab_path"]
+        tokenizer: Tokenizer = FolderTokenizer(source.read_bytes(), SpecialTokens.load(folder), source)
+    else:
+        tokenizer = build_tokenizer(name, **files, **settings, special_tokens_map=folder)
     if tokenizer.fingerprint() != fingerprint:
         raise DataError(
             "the tokenizer's files were changed after they were saved, so ids would differ; restore them, or "
@@ -126,3 +133,18 @@ def load_tokenizer(folder: str | Path) -> Tokenizer:
             path=folder,
         )
     return tokenizer
+
+
+def _saved_config(path: Path) -> dict | None:
+    """The configuration that `Tokenizer.save` wrote; None where there is none of ours.
+
+    Raises:
+        DataError: it is no JSON object.
+    """
+    if not path.is_file():
+        return None
+    try:
+        config = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise DataError(f"is not valid JSON ({error}); restore it.", path=path) from error
+    return config if isinstance(config, dict) and "uer_tokenizer" in config else None
