@@ -76,6 +76,22 @@ def test_auc_equals_scikit_learn(labels):
     assert auc.report()[0].startswith("AUC: 0.")
 
 
+def test_classification_joins_both():
+    rng = np.random.default_rng(5)
+    logits, gold = rng.normal(size=(30, 2)).astype(np.float32), rng.integers(0, 2, 30)
+    both = metrics.Classification(["no", "yes"])
+    both.update(logits[:10], gold[:10])
+    both.update(logits[10:], gold[10:])
+    assert both.scores()["auc"] == pytest.approx(reference.roc_auc_score(gold, logits[:, 1] - logits[:, 0]))
+    assert both.scores()["acc"] == reference.accuracy_score(gold, logits.argmax(1))
+    lines = both.report()
+    assert lines[-2].startswith("Macro F1: ") and "AUC: " in lines[-2]
+    assert [*lines[:-2], lines[-1]] == both.confusion.report()
+    torch.testing.assert_close(torch.tensor(metrics.softmax(logits)), torch.tensor(logits).softmax(-1))
+    assert "auc" not in metrics.Classification(["a", "b", "c"]).scores()
+    assert "auc" in metrics.Classification(["a", "b", "c"], area=True).scores()
+
+
 def test_auc_of_one_class_is_not_a_number():
     auc = metrics.Auc(2)
     assert np.isnan(auc.value)

@@ -125,6 +125,43 @@ def matrix_text(matrix: NDArray) -> str:
     return f"tensor({np.array2string(matrix, separator=', ', prefix='tensor(', max_line_width=81)})"
 
 
+class Classification:
+    """Scores of a classifier: what follows from its labels, and the area under the ROC curve.
+
+    Args:
+        labels: names in id order.
+        area: compute the area for more than two labels too, which keeps a number a row and label.
+    """
+
+    def __init__(self, labels: Sequence[str], *, area: bool = False) -> None:
+        self.confusion = Confusion(labels)
+        self.auc = Auc(len(labels)) if area or len(labels) == 2 else None
+
+    def update(self, logits: NDArray, gold: ArrayLike) -> None:
+        """Add logits [n, C] and label ids [n]."""
+        self.confusion.update(logits.argmax(axis=1), gold)
+        if self.auc is not None:
+            self.auc.update(softmax(logits), gold)
+
+    def scores(self) -> dict[str, float]:
+        """See `Confusion.scores`; and `auc`."""
+        return {**self.confusion.scores(), **(self.auc.scores() if self.auc is not None else {})}
+
+    def report(self) -> list[str]:
+        """UER's lines, with the further scores before the last."""
+        scores, lines = self.scores(), self.confusion.report()
+        further = f"Macro F1: {scores['macro_f1']:.4f}, MCC: {scores['mcc']:.4f}"
+        if self.auc is not None:
+            further += f", AUC: {scores['auc']:.4f}"
+        return [*lines[:-1], further, lines[-1]]
+
+
+def softmax(logits: NDArray) -> NDArray:
+    """Probabilities over the last axis."""
+    powers = np.exp(logits - logits.max(axis=-1, keepdims=True))
+    return powers / powers.sum(axis=-1, keepdims=True)
+
+
 class Auc:
     """Area under the ROC curve: of label 1 for two labels, else the mean of each label against the rest.
 

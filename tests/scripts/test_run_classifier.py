@@ -331,13 +331,34 @@ def test_flags_that_a_classifier_has_no_use_for(folder, capsys):
     assert train(folder, epochs_num=1, **old) == 0
     assert "--fp16_opt_level is accepted for old command lines and has no effect" in capsys.readouterr().err
     new = {"target": ["mlm", "sp"], "tie_weights": True, "tgt_embedding": ["word"], "decoder": "transformer"}
-    assert (
-        train(folder, epochs_num=1, share_embedding=True, has_lmtarget_bias=True, **new)
-        == 0
-    )
+    assert train(folder, epochs_num=1, share_embedding=True, has_lmtarget_bias=True, **new) == 0
     with pytest.raises(ConfigError, match="--encoder dual"):
         train(folder, encoder="dual")
     with pytest.raises(
         ConfigError, match=r"a sequence of .* tokens meets a model of 4 positions; lower --seq_length"
     ):
         train(folder, max_seq_length=4)
+
+
+def test_evaluating_by_steps_and_stopping_early(folder, capsys):
+    settings = {"epochs_num": 10, "learning_rate": 1e-12, "eval_steps": 2}
+    train(folder, early_stopping="macro_f1:3", **settings)
+    log = capsys.readouterr().err
+    assert log.count("Acc. (Correct/Total): ") == 4  # the first is the best, three more bring nothing
+    assert "No better score in 3 evaluations (--early_stopping): training ends here." in log
+    assert "The best model is that of epoch 1 (step 2), score" in log
+    train(folder, early_stopping="2", **settings)
+    assert capsys.readouterr().err.count("Acc. (Correct/Total): ") == 3
+    with pytest.raises(ConfigError, match="--best_metric 'f' is unknown"):
+        train(folder, early_stopping="f:3")
+    with pytest.raises(
+        ConfigError, match="--early_stopping is acc:0; it must be METRIC:PATIENCE, as in acc:3"
+    ):
+        train(folder, early_stopping="acc:0")
+
+
+def test_the_area_under_the_curve_chooses(folder, capsys):
+    train(folder, best_metric="auc", class_weights=True)
+    assert ", AUC: 0." in capsys.readouterr().err
+    train(folder)
+    assert ", AUC: " not in capsys.readouterr().err  # three labels: only when asked for

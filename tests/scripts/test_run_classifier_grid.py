@@ -105,7 +105,7 @@ def test_a_trial_is_what_run_classifier_does(folder, capsys):
         )
     )
     (score,) = trials(folder).values()
-    assert f", score {float(score):.4f}; model: " in capsys.readouterr().err
+    assert f", score {float(score):.4f}: " in capsys.readouterr().err
 
 
 def test_an_interrupted_search_goes_on(folder, monkeypatch, capsys):
@@ -141,7 +141,7 @@ def attempts(outcome):
         if isinstance(result, Exception):
             raise result
         best = Best()
-        best.take(1, {"acc": result}, None)
+        best.take({"acc": result}, None, epoch=1, step=9)
         return best
 
     return attempt

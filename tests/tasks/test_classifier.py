@@ -8,7 +8,7 @@ from tests.tasks.golden import Golden, close, tensors
 from uer.errors import DataError
 from uer.layers.pooling import pool
 from uer.models.build import build_body
-from uer.tasks.classifier import ClassifierModel, ClassifierTask, read_labels
+from uer.tasks.classifier import ClassifierModel, ClassifierTask, classification_term, read_labels
 from uer.tasks.labels import LabelMap
 
 POOLINGS = ("first", "mean", "max", "last")
@@ -243,3 +243,39 @@ def test_a_single_text_without_sep(tokenizer):
     task = ClassifierTask(tokenizer, LabelMap.numbered(2), seq_length=8)
     assert task.encode(rows).padded(np.arange(2), 0)["src"].tolist() == [[2, 5, 6, 3], [2, 3, 0, 0]]
     assert len(task.encode([])) == 0
+
+
+def test_overflow_of_training_rows(tmp_path, tokenizer):
+    path = write(tmp_path / "d.tsv", "label\ttext_a\n0\ta\n1\ta b c\n1\tc\n")
+    task = ClassifierTask(tokenizer, LabelMap.numbered(2), seq_length=4, overflow="drop")
+    kept = task.read(path, training=True)
+    assert kept.labels["cls"].tolist() == [0, 1]
+    assert kept.padded(np.arange(2), 0)["src"].tolist() == [[2, 5, 3], [2, 7, 3]]
+    assert len(task.read(path)) == 3  # evaluated rows are all there
+    task = ClassifierTask(tokenizer, LabelMap.numbered(2), seq_length=4, overflow="error")
+    with pytest.raises(
+        DataError, match=r"d.tsv:3: the row is longer than --seq_length 4 tokens \(1 of 3 rows"
+    ):
+        task.read(path, training=True)
+    task = ClassifierTask(tokenizer, LabelMap.numbered(2), seq_length=2, overflow="drop")
+    with pytest.raises(DataError, match="every row is too long"):
+        task.read(path, training=True)
+
+
+def test_class_weights_are_scikit_learns(tmp_path, tokenizer):
+    from sklearn.utils.class_weight import compute_sample_weight
+
+    gold = [0, 0, 0, 0, 1, 1, 2]
+    path = write(tmp_path / "d.tsv", "label\ttext_a\n" + "".join(f"{label}\ta\n" for label in gold))
+    task = ClassifierTask(tokenizer, LabelMap.numbered(3), seq_length=4, class_weights=True)
+    examples = task.read(path, training=True)
+    np.testing.assert_allclose(examples.labels["weight"], compute_sample_weight("balanced", gold), rtol=1e-6)
+    assert "weight" not in task.read(path).labels
+
+
+def test_weighted_loss():
+    logits, gold = torch.randn(4, 3), torch.tensor([0, 2, 1, 1])
+    weight = torch.tensor([0.5, 2.0, 1.0, 0.0])
+    term = classification_term(logits, {"cls": gold, "weight": weight})
+    expected = -(logits.log_softmax(1)[range(4), gold] * weight).sum()
+    close(term.loss_sum, expected)

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 
 from uer.config.options import Options, fraction, option, positive
 from uer.errors import ConfigError
+
+EARLY_STOPPING = re.compile(r"(?:(\w+):)?([1-9][0-9]*)")
+OVERFLOWS = ("truncate", "drop", "error")
 
 
 @dataclass(frozen=True)
@@ -22,11 +26,32 @@ class FinetuneOptions(Options):
     seq_length: int = positive(128, "tokens of a row; what is longer is cut")
     epochs_num: int = positive(3, "passes over the training file")
     best_metric: str | None = option(
-        None, "score that chooses the best epoch (default: the task's first)", metavar="NAME"
+        None, "score that chooses the best model (default: the task's first)", metavar="NAME"
+    )
+    eval_steps: int | None = positive(None, "evaluate every so many batches (default: after each epoch)")
+    early_stopping: str | None = option(
+        None,
+        "stop after PATIENCE evaluations without a better METRIC",
+        check=lambda value: EARLY_STOPPING.fullmatch(value) is not None,
+        expected="METRIC:PATIENCE, as in acc:3, or PATIENCE alone",
+        metavar="METRIC:PATIENCE",
+    )
+    overflow: str = option(
+        "truncate",
+        "what happens to training rows longer than --seq_length; others are always cut",
+        choices=OVERFLOWS,
     )
     allow_missing: str | None = option(
         None, "tensors that --pretrained_model_path may lack or have too many of", metavar="REGEX"
     )
+
+    @property
+    def patience(self) -> tuple[str | None, int] | None:
+        """Metric (None: the selecting one) and evaluations of `--early_stopping`."""
+        if self.early_stopping is None:
+            return None
+        metric, count = EARLY_STOPPING.fullmatch(self.early_stopping).groups()
+        return metric, int(count)
 
 
 @dataclass(frozen=True)
@@ -35,6 +60,7 @@ class ClassifierOptions(Options):
 
     soft_targets: bool = option(False, "learn from the column 'logits' of the training file too")
     soft_alpha: float = fraction(0.5, "share of --soft_targets in the loss")
+    class_weights: bool = option(False, "rare labels weigh more in the loss: n / (C * rows of the label)")
     single_text_sep: bool = option(True, "true or false: a [SEP] behind a single text (UER-py 2021 had none)")
 
 

@@ -43,11 +43,17 @@ class InferenceOptions(Options):
 
 
 @dataclass(frozen=True)
-class ClassifierInferenceOptions(Options):
-    """Classification."""
+class ScoreOutputOptions(Options):
+    """What is written besides labels."""
 
     output_logits: bool = option(False, "write the logits too")
     output_prob: bool = option(False, "write the probabilities too")
+
+
+@dataclass(frozen=True)
+class SingleTextOptions(Options):
+    """Single texts."""
+
     single_text_sep: bool = option(
         True, "true or false: a [SEP] behind a single text (default: as the model was trained, else true)"
     )

@@ -4,14 +4,20 @@ from __future__ import annotations
 
 from typing import Literal
 
-from torch import Tensor
+from torch import Tensor, nn
 
+from uer.config.model import ModelConfig
 from uer.encoders.transformer import TransformerEncoder
+from uer.layers.activations import activation
 from uer.layers.layout import Layout
 from uer.layers.pooling import pool
+from uer.models.build import build_body
 from uer.models.model import Inputs, Model
+from uer.tasks.setup import encoder_config
 
 LayoutChoice = Layout | Literal["auto"]
+HEAD = (r"output_layer_[12]\.",)
+"""names of the parameters of `PooledModel` that a pre-trained file does not hold"""
 
 
 def pooled(model: Model, kind: str, inputs: Inputs, layout: LayoutChoice = "auto") -> Tensor:
@@ -26,3 +32,35 @@ def pooled(model: Model, kind: str, inputs: Inputs, layout: LayoutChoice = "auto
         only = packed.first if kind == "first" else packed.last
         return model.encoder(hidden, seg, layout=packed, only=only).hidden
     return pool(kind, model.encoder(hidden, seg, layout=packed).hidden, seg, packed)
+
+
+class PooledModel(Model):
+    """logits = output_layer_2(tanh(output_layer_1(pooled hidden states))); the loss is for subclasses to add.
+
+    The configuration may name another activation (`head_act`), or "none" for a single layer.
+
+    Args:
+        body: embedding and encoder (`uer.models.build.build_body`).
+        size: width of the logits.
+        pooling: first, last, mean or max.
+    """
+
+    def __init__(self, body: Model, size: int, *, pooling: str) -> None:
+        super().__init__(body.config, embedding=body.embedding, encoder=body.encoder)
+        self.pooling = pooling
+        width, act = body.config.hidden_size, body.config.head_act or "tanh"
+        self.output_layer_1 = None if act == "none" else nn.Linear(width, width)
+        self.output_layer_2 = nn.Linear(width, size)
+        self.act = None if act == "none" else activation(act)
+
+    def logits(self, inputs: Inputs, *, layout: LayoutChoice = "auto") -> Tensor:
+        """fp32 [B, size] from `src` and `seg` [B, L]."""
+        vectors = pooled(self, self.pooling, inputs, layout)
+        if self.output_layer_1 is not None:
+            vectors = self.act(self.output_layer_1(vectors))
+        return self.output_layer_2(vectors).float()
+
+
+def task_body(config: ModelConfig, vocab_size: int) -> Model:
+    """Embedding and encoder of a configuration, without decoder and targets."""
+    return build_body(encoder_config(config), vocab_size)

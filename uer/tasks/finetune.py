@@ -1,4 +1,4 @@
-"""Fine-tuning of any task: epochs of shuffled batches, an evaluation after each, the best model kept."""
+"""Fine-tuning of any task: shuffled batches, evaluations, the best model kept, re-loaded and tested."""
 
 from __future__ import annotations
 
@@ -6,21 +6,27 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 from torch import nn
 
+from uer.checkpoints import load_into
+from uer.config.finetune import FinetuneOptions
+from uer.config.model import ModelConfig
 from uer.config.training import AdversarialOptions, OptimizerOptions, TrainOptions
+from uer.data.batch import Batch
 from uer.data.order import BatchOrder
 from uer.metrics import Metric, select
+from uer.tasks.predict import evaluate
 from uer.tasks.rows import Examples
+from uer.tasks.setup import pick_device, pick_precision, save_model
 from uer.training.adversarial import build_attack
 from uer.training.loop import Evaluating, fit
 from uer.training.optimizers import build_optimizer
 from uer.training.precision import Precision
 from uer.training.report import finetuning_line
-from uer.training.runlog import RunLog
+from uer.training.runlog import RunLog, run_folder
 from uer.training.schedulers import build_schedule
 from uer.training.windows import Windows
 from uer.training.workers import Workers
@@ -30,6 +36,27 @@ LIKE = 8
 """rows whose lengths fall into the same stretch of so many ids count as equally long: batches stay mixed"""
 
 
+class Task(Protocol):
+    """What the file of a task offers to training and evaluation."""
+
+    tokenizer: Any
+
+    def read(self, path: str | Path, *, training: bool = False) -> Examples:
+        """A labelled file as examples."""
+
+    def collate(self, examples: Examples, rows: np.ndarray) -> Batch:
+        """A batch of some of the examples."""
+
+    def metric(self) -> Metric:
+        """A fresh metric."""
+
+    def score(self, metric: Metric, outputs: np.ndarray, batch: Batch, examples: Examples) -> None:
+        """Feed what `model.logits` gave for a batch to a metric."""
+
+    def saved(self) -> dict[str, Any]:
+        """`labels` and `extra` of the companion folder."""
+
+
 @dataclass
 class Best:
     """The best evaluation so far.
@@ -37,48 +64,70 @@ class Best:
     Attributes:
         score: of the selecting metric; below all numbers until there is one.
         epoch: the epoch it was reached in, from 1.
+        step: batches done until then.
         scores: all scores of that evaluation.
     """
 
     score: float = -math.inf
     epoch: int = 0
+    step: int = 0
     scores: dict[str, float] = field(default_factory=dict)
 
-    def take(self, epoch: int, scores: dict[str, float], name: str | None) -> bool:
+    def take(self, scores: dict[str, float], name: str | None, *, epoch: int, step: int) -> bool:
         """Whether an evaluation is strictly better than all before; then it is the best."""
         score = select(scores, name)
         if not score > self.score:
             return False
-        self.score, self.epoch, self.scores = score, epoch, dict(scores)
+        self.score, self.epoch, self.step, self.scores = score, epoch, step, dict(scores)
         return True
+
+
+class _EnoughError(Exception):
+    """Ends a run whose score does not rise any more."""
+
+
+@dataclass
+class _Patience:
+    """Counts evaluations in a row without a better score."""
+
+    metric: str | None
+    limit: int
+    best: float = -math.inf
+    waited: int = 0
+
+    def take(self, scores: dict[str, float]) -> None:
+        """Take in an evaluation; raises `_EnoughError` when it is one too many."""
+        score = select(scores, self.metric)
+        self.waited = 0 if score > self.best else self.waited + 1
+        self.best = max(self.best, score) if not math.isnan(score) else self.best
+        if self.waited >= self.limit:
+            raise _EnoughError
 
 
 def finetune(
     model: nn.Module,
-    task: Any,
+    task: Task,
     train: Examples,
     *,
-    epochs_num: int,
+    options: FinetuneOptions,
     training: TrainOptions,
     optimization: OptimizerOptions,
     adversarial: AdversarialOptions,
     precision: Precision,
-    evaluate: Callable[[], Metric],
+    score: Callable[[], Metric],
     save: Callable[[], None] | None = None,
-    best_metric: str | None = None,
-    run_folder: Path | None = None,
+    folder: Path | None = None,
     settings: dict[str, Any] | None = None,
     quiet: bool = False,
 ) -> Best:
-    """Train a model and keep the best of its epochs.
+    """Train a model and keep the best of its evaluations.
 
     Args:
         model: gives terms for `model(inputs, labels)`.
-        task: makes batches by `collate(examples, rows)`.
-        evaluate: the metric of the model as it stands, on the development file.
-        save: keeps the model as it stands; called whenever an epoch is strictly better than all before.
-        run_folder, settings: where the run's record goes, and all options, which are part of it.
-        quiet: no line about batches and epochs (trials of a search).
+        score: the metric of the model as it stands, on the development file.
+        save: keeps the model as it stands; called whenever an evaluation is better than all before.
+        folder, settings: where the run's record goes, and all options, which are part of it.
+        quiet: no line about batches and evaluations (trials of a search).
     """
     order = BatchOrder(
         len(train),
@@ -88,35 +137,114 @@ def finetune(
         lengths=np.ceil(train.lengths / LIKE).astype(np.int64),
     )
     period = order.steps_per_epoch
-    windows = Windows(period * epochs_num, training.accumulation_steps, period=period)
-    log = RunLog(finetuning_line(period), total=windows.total, folder=run_folder, quiet=quiet)
+    windows = Windows(period * options.epochs_num, training.accumulation_steps, period=period)
+    log = RunLog(finetuning_line(period), total=windows.total, folder=folder, quiet=quiet)
     log.describe(settings or {}, precision=precision.name)
-    best = Best()
+    best, patience = Best(), None if options.patience is None else _Patience(*options.patience)
+    for name in (options.best_metric, patience and patience.metric):
+        select(task.metric().scores(), name)  # a wrong name ends the run here and not after an epoch
 
-    def after_epoch(step: int) -> None:
-        metric = evaluate()
+    def evaluation(step: int) -> None:
+        metric, epoch = score(), math.ceil(step / period)
         scores = metric.scores()
         for line in metric.report():
             log.say("%s", line)
-        log.record({"step": step, "epoch": step // period, **{f"dev_{k}": v for k, v in scores.items()}})
-        if best.take(step // period, scores, best_metric) and save is not None:
+        log.record({"step": step, "epoch": epoch, **{f"dev_{name}": x for name, x in scores.items()}})
+        if best.take(scores, options.best_metric, epoch=epoch, step=step) and save is not None:
             save()
+        if patience is not None:
+            patience.take(scores)
 
-    fit(
-        model,
-        lambda step: task.collate(train, order.batch(step)),
-        training,
-        optimizer=build_optimizer(model, optimization),
-        schedule=build_schedule(optimization, windows.updates),
-        windows=windows,
-        precision=precision,
-        log=log,
-        evaluating=Evaluating(after_epoch, period),
-        attack=build_attack(model, adversarial),
-        workers=Workers(next(model.parameters()).device),
-        max_grad_norm=optimization.max_grad_norm,
-    )
+    try:
+        fit(
+            model,
+            lambda step: task.collate(train, order.batch(step)),
+            training,
+            optimizer=build_optimizer(model, optimization),
+            schedule=build_schedule(optimization, windows.updates),
+            windows=windows,
+            precision=precision,
+            log=log,
+            evaluating=Evaluating(evaluation, options.eval_steps or period),
+            attack=build_attack(model, adversarial),
+            workers=Workers(next(model.parameters()).device),
+            max_grad_norm=optimization.max_grad_norm,
+        )
+    except _EnoughError:
+        log.say("No better score in %d evaluations (--early_stopping): training ends here.", patience.limit)
     if not best.epoch and save is not None:
-        logger.warning("No epoch had a score that is a number, so none is the best; the last one is saved.")
+        logger.warning(
+            "No evaluation had a score that is a number, so none is the best; the last one is saved."
+        )
         save()
     return best
+
+
+class Finetuning:
+    """One run of a fine-tuning script: the model goes to its device, is trained, kept and tested.
+
+    Args:
+        config: of the whole model, which the companion folder keeps.
+        settings: all options of the run, for its record.
+    """
+
+    def __init__(
+        self,
+        task: Task,
+        model: nn.Module,
+        config: ModelConfig,
+        *,
+        options: FinetuneOptions,
+        training: TrainOptions,
+        optimization: OptimizerOptions,
+        adversarial: AdversarialOptions,
+        settings: dict[str, Any],
+    ) -> None:
+        self.task, self.model, self.config, self.options = task, model.to(pick_device()), config, options
+        self.training, self.optimization, self.adversarial = training, optimization, adversarial
+        self.settings = settings
+        self.precision = pick_precision(training.precision, model)
+
+    def evaluate(self, examples: Examples) -> Metric:
+        """The metric of the model as it stands."""
+        size = self.training.batch_size
+        return evaluate(self.model, self.task, examples, batch_size=size, precision=self.precision)
+
+    def save(self) -> None:
+        """Keep the model as it stands at `--output_model_path`."""
+        path, tokenizer = self.options.output_model_path, self.task.tokenizer
+        save_model(path, self.model, self.config, tokenizer, **self.task.saved())
+
+    def fit(self, train: Examples, dev: Examples) -> Best:
+        """Train and keep the best model."""
+        logger.info(f"Batch size: {self.training.batch_size}")
+        logger.info(f"The number of training instances: {len(train)}")
+        logger.info("Start training.")
+        best = finetune(
+            self.model,
+            self.task,
+            train,
+            options=self.options,
+            training=self.training,
+            optimization=self.optimization,
+            adversarial=self.adversarial,
+            precision=self.precision,
+            score=lambda: self.evaluate(dev),
+            save=self.save,
+            folder=run_folder(self.options.output_model_path),
+            settings=self.settings,
+        )
+        logger.info(
+            f"The best model is that of epoch {best.epoch} (step {best.step}), score {best.score:.4f}: "
+            f"{self.options.output_model_path}"
+        )
+        return best
+
+    def test(self, examples: Examples) -> Metric:
+        """Re-load the best model and report it on the test file."""
+        logger.info("Test set evaluation.")
+        load_into(self.model, self.options.output_model_path, flag="--output_model_path")
+        metric = self.evaluate(examples)
+        for line in metric.report():
+            logger.info(line)
+        return metric

@@ -4,17 +4,22 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
+from uer.config.inference import InferenceOptions
 from uer.data.batch import Batch
 from uer.metrics import Metric
 from uer.tasks.rows import Examples
+from uer.tasks.setup import load_saved, pick_device, pick_precision
 from uer.training.precision import Precision
 from uer.training.windows import to_tensors
+
+if TYPE_CHECKING:
+    from uer.checkpoints.companion import Companion
 
 
 @contextlib.contextmanager
@@ -62,25 +67,46 @@ def evaluate(
     """The task's metric of a model on labelled examples.
 
     Args:
-        task: has `collate`, `metric`, `score` (see `uer.tasks.classifier.ClassifierTask`).
+        task: has `collate`, `metric`, `score` (see `uer.tasks.finetune.Task`).
         model: has `logits(inputs)`.
     """
     metric = task.metric()
     stream = batches(examples, task.collate, batch_size)
     for batch, logits in outputs(model, model.logits, stream, precision):
-        task.score(metric, logits, batch.labels)
+        task.score(metric, logits, batch, examples)
     return metric
 
 
-def in_order(
-    model: nn.Module, task: Any, examples: Examples, *, batch_size: int, precision: Precision
-) -> np.ndarray:
-    """float32 [n, …]: the logits of all examples in their order."""
-    every: np.ndarray | None = None
-    stream = batches(examples, task.collate, batch_size)
-    for batch, logits in outputs(model, model.logits, stream, precision):
-        if every is None:
-            every = np.empty((len(examples), *logits.shape[1:]), np.float32)
-        every[batch.ids] = logits
-    assert every is not None, "there is at least one row"
-    return every
+class Predictor:
+    """A fine-tuned model, loaded strictly, that predicts on its device.
+
+    Args:
+        task: see `uer.tasks.finetune.Task`; its `name` must be the companion's.
+        model: has `logits(inputs)`.
+
+    Raises:
+        CheckpointError: the file does not fit the model, or is of another task.
+    """
+
+    def __init__(
+        self, task: Any, model: nn.Module, options: InferenceOptions, companion: Companion | None
+    ) -> None:
+        self.task, self.model, self.batch_size = task, model, options.batch_size
+        load_saved(model, options.load_model_path, companion, task=task.name)
+        model.to(pick_device())
+        self.precision = pick_precision(options.precision, model)
+
+    def stream(self, examples: Examples) -> Iterator[tuple[Batch, np.ndarray]]:
+        """Batches, rows of like length together, and the model's logits for each."""
+        made = batches(examples, self.task.collate, self.batch_size)
+        return outputs(self.model, self.model.logits, made, self.precision)
+
+    def logits(self, examples: Examples) -> np.ndarray:
+        """float32 [n, …]: the logits of all examples in their order."""
+        every = None
+        for batch, logits in self.stream(examples):
+            if every is None:
+                every = np.empty((len(examples), *logits.shape[1:]), np.float32)
+            every[batch.ids] = logits
+        assert every is not None, "there is at least one row"
+        return every

@@ -7,10 +7,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from uer.errors import DataError
 from uer.utils.logging import logger
 
 if TYPE_CHECKING:
@@ -27,14 +29,14 @@ class Examples:
     Attributes:
         ids: int32 [N]. seg: int8 [N], 1 first text, 2 second. offsets: int64 [n + 1].
         labels: name → one entry a row, [n, …]; empty when the rows are to be predicted.
-        cut: how many rows were longer than they may be.
+        long: bool [n], rows that were cut because they were longer than they may be.
     """
 
     ids: NDArray
     seg: NDArray
     offsets: NDArray
+    long: NDArray
     labels: dict[str, NDArray] = field(default_factory=dict)
-    cut: int = 0
 
     def __len__(self) -> int:
         return len(self.offsets) - 1
@@ -43,6 +45,18 @@ class Examples:
     def lengths(self) -> NDArray:
         """int64 [n], ids of each row."""
         return np.diff(self.offsets)
+
+    def take(self, rows: NDArray) -> Examples:
+        """Some of the rows, in the order in which they are named."""
+        lengths = self.lengths[rows]
+        places = places_of(self.offsets[:-1][rows], lengths)
+        return Examples(
+            self.ids[places],
+            self.seg[places],
+            np.concatenate([[0], lengths.cumsum()]),
+            self.long[rows],
+            {name: values[rows] for name, values in self.labels.items()},
+        )
 
     def padded(self, rows: NDArray, pad_id: int) -> dict[str, NDArray]:
         """The inputs `src` and `seg`, int64 [B, L], of some rows; L is the longest of them."""
@@ -80,7 +94,7 @@ def join(pieces: Sequence[tuple[int | Ragged, int]], limit: int) -> Examples:
         places = places_of(offsets[:-1] + start, length)
         ids[places] = content if isinstance(content, int) else content[0][places_of(content[1][:-1], length)]
         seg[places] = segment
-    return Examples(ids, seg, offsets, cut=int((starts[-1] > limit).sum()))
+    return Examples(ids, seg, offsets, starts[-1] > limit)
 
 
 def encode_texts(
@@ -103,10 +117,32 @@ def encode_texts(
     return join(pieces, seq_length)
 
 
-def say_cut(examples: Examples, path: str, seq_length: int) -> None:
-    """One line about rows that were too long, if there were any."""
-    if examples.cut:
-        logger.warning(
-            f"{path}: {examples.cut} of {len(examples)} rows are longer than --seq_length {seq_length} "
-            "tokens; they were cut on the right."
+def settle_overflow(
+    examples: Examples, path: str | Path, lines: Sequence[int], *, seq_length: int, how: str
+) -> Examples:
+    """Rows that were too long stay cut ("truncate"), are left out ("drop") or are an "error"; a line says so.
+
+    Args:
+        lines: the line of each row in the file.
+
+    Raises:
+        DataError: with "error"; or no row is left.
+    """
+    count = int(examples.long.sum())
+    if not count:
+        return examples
+    if how == "error":
+        raise DataError(
+            f"the row is longer than --seq_length {seq_length} tokens ({count} of {len(examples)} rows are); "
+            "raise it, or choose --overflow truncate or drop.",
+            path=path,
+            line=lines[int(examples.long.argmax())],
         )
+    what = "were left out" if how == "drop" else "were cut on the right"
+    long = f"{count} of {len(examples)} rows are longer than --seq_length {seq_length} tokens"
+    logger.warning(f"{path}: {long}; they {what}.")
+    if how == "truncate":
+        return examples
+    if count == len(examples):
+        raise DataError("every row is too long, so none is left; raise --seq_length.", path=path)
+    return examples.take(np.flatnonzero(~examples.long))

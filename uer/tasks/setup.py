@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import torch
 from torch import nn
 
-from uer.checkpoints import SEGMENT_TABLE, load_into, write_state
+from uer.checkpoints import SEGMENT_TABLE, adapt_config, load_into, write_state
+from uer.config.finetune import FinetuneOptions
 from uer.config.model import ModelConfig
 from uer.errors import CheckpointError, ConfigError
 from uer.models.initialize import initialize
@@ -38,19 +39,29 @@ def encoder_config(config: ModelConfig) -> ModelConfig:
     return config.replace(decoder=None, tgt_embedding=None, share_embedding=False)
 
 
-def start_weights(
-    model: nn.Module, path: str | None, *, head: Iterable[str], allow_missing: str | None = None
-) -> None:
-    """First values: from a pre-trained file, fresh for the head; all fresh when there is no file.
+def start_config(config: ModelConfig, options: FinetuneOptions, **changes: Any) -> ModelConfig:
+    """The configuration of a task's model: the chosen one, what the pre-trained file decides, `changes`."""
+    if options.pretrained_model_path:
+        config = adapt_config(config, options.pretrained_model_path)
+    return config.replace(**changes)
+
+
+def start_weights(model: nn.Module, options: FinetuneOptions, *, head: Iterable[str]) -> None:
+    """First values: from the pre-trained file, fresh for the head; all fresh when there is no file.
 
     Args:
         head: regular expressions of the parameters that a pre-trained file does not hold.
     """
-    if path is None:
+    if options.pretrained_model_path is None:
         logger.info("No --pretrained_model_path: the model starts from random weights.")
         initialize(model)
         return
-    load_into(model, path, allow_new=(*head, SEGMENT_TABLE), allow_missing=allow_missing)
+    load_into(
+        model,
+        options.pretrained_model_path,
+        allow_new=(*head, SEGMENT_TABLE),
+        allow_missing=options.allow_missing,
+    )
 
 
 def load_saved(
@@ -95,25 +106,3 @@ def save_model(
     """Weights and companion folder; the file alone is what UER-py loads."""
     state = {name: x.detach().cpu() for name, x in model.state_dict().items()}
     write_state(path, state, config=config, tokenizer=tokenizer, labels=labels, extra=extra)
-
-
-def saved_setting(
-    name: str, default: T, written: Mapping[str, Any], companion: Companion | None, *, fixed: bool = True
-) -> T:
-    """A setting of prediction: the one typed, else the saved model's, else the default.
-
-    Raises:
-        ConfigError: `fixed`, and what was typed is not what the model was trained with.
-    """
-    saved = None if companion is None else companion.extra.get(name)
-    typed = written.get(name)
-    if fixed and None not in (typed, saved) and typed != saved:
-        raise ConfigError(
-            f"--{name} is {_word(typed)}, but the model of --load_model_path was trained with "
-            f"{_word(saved)}; leave it out."
-        )
-    return next(value for value in (typed, saved, default) if value is not None)
-
-
-def _word(value: Any) -> str:
-    return str(value).lower() if isinstance(value, bool) else str(value)
