@@ -49,7 +49,7 @@ def main(argv: list[str] | None = None) -> None:
     model = build_model(adapt_config(config, files.load_model_path, flag), len(source), len(target))
     load_into(model, files.load_model_path, flag=flag, verbose=chosen[LogOptions].verbose)
     generator = Generator(
-        ready(model, files.precision),
+        ready(model, files.precision, rows=min(len(prompts) * decoding.copies, files.batch_size)),
         target,
         decoding,
         length=chosen[TargetLength].tgt_seq_length,

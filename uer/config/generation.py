@@ -82,6 +82,11 @@ class DecodingOptions(Options):
         None, "seed of the drawing (default: another one each time, which is said)"
     )
 
+    @property
+    def copies(self) -> int:
+        """Rows that a prompt takes."""
+        return max(self.beam_size, self.samples_num)
+
     def check(self) -> None:
         """Drawing and searching exclude each other; lengths must leave room."""
         if self.beam_size > 1:

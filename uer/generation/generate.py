@@ -71,7 +71,7 @@ class Generator:
         self.model, self.tokenizer, self.options = model, tokenizer, options
         self.length, self.allowed, self.log_probs = length, allowed, log_probs
         # No more rows at a time than `batch_size`, whatever the copies.
-        self.prompts_at_a_time = max(1, batch_size // max(options.samples_num, options.beam_size))
+        self.prompts_at_a_time = max(1, batch_size // options.copies)
         self.stopping = Stopping(tokenizer, options.stop)
         self.seed = options.seed
         if self.seed is None:
