@@ -7,44 +7,20 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import torch
 from torch import Tensor
 
+from uer.checkpoints.arithmetic import differences
 from uer.checkpoints.families import FAMILIES, pick_family
 from uer.checkpoints.families.convert import to_theirs
 from uer.checkpoints.families.family import DOWNSTREAM, Family
 from uer.checkpoints.io import write_tensors
 from uer.config.model import ModelConfig
 from uer.errors import CheckpointError
+from uer.models.build import build_body
+from uer.tokenizers.pipelines import save_for_transformers
 from uer.utils.files import atomic_folder
 
-# Fields of the configuration that change what a model computes; a family must agree on them.
-ARITHMETIC = (
-    "embedding",
-    "tgt_embedding",
-    "encoder",
-    "decoder",
-    "mask",
-    "emb_size",
-    "hidden_size",
-    "feedforward_size",
-    "heads_num",
-    "head_size",
-    "layers_num",
-    "decoder_depth",
-    "hidden_act",
-    "remove_embedding_layernorm",
-    "layernorm",
-    "layernorm_positioning",
-    "feed_forward",
-    "remove_transformer_bias",
-    "remove_attention_scale",
-    "relative_position_embedding",
-    "relative_attention_buckets_num",
-    "factorized_embedding_parameterization",
-    "parameter_sharing",
-    "has_residual_attention",
-    "scale_lm_output",
-)
 # UER-py's own layer norm is exported as the usual one with the least epsilon, which comes nearest.
 LEAST_EPS = 1e-12
 
@@ -59,8 +35,8 @@ def choose_family(config: ModelConfig, extra: Mapping[str, Any], name: str | Non
     came_from = extra.get("family")
     names = [name] if name else [came_from] if came_from in FAMILIES else list(FAMILIES)
     misses = {name: misfits(pick_family(name), config) for name in names}
-    for candidate, differences in misses.items():
-        if not differences:
+    for candidate, differing in misses.items():
+        if not differing:
             return pick_family(candidate)
     nearest = min(misses, key=lambda candidate: len(misses[candidate]))
     raise CheckpointError(
@@ -74,16 +50,28 @@ def misfits(chosen: Family, config: ModelConfig) -> list[str]:
         theirs = chosen.model_config(chosen.config_json(config, ""), "config.json")
     except CheckpointError as error:
         return [str(error)]
-    out = []
-    for name in ARITHMETIC:
-        one, other = getattr(config, name), getattr(theirs, name)
-        if name == "tgt_embedding" and not config.decoder:
-            continue
-        if name == "layernorm" and one == "uer":
-            one = "normal"
-        if one != other:
-            out.append(f"{name} {other} instead of {one}")
-    return out
+    return differences(theirs, config, structure=True, like_uer=True)
+
+
+def check_head(chosen: Family, config: ModelConfig, part: str) -> None:
+    """Whether the family's class computes the same head.
+
+    Raises:
+        CheckpointError: it pools otherwise, or has another activation.
+    """
+    if part not in ("cls", "choice"):
+        return
+    act = config.head_act or ("tanh" if part == "cls" else "none")
+    if act != chosen.head_act:
+        raise CheckpointError(
+            f"the head of the model has the activation '{act}', that of {chosen.classes[part]} "
+            f"'{chosen.head_act}'; train with head_act {chosen.head_act} in the JSON config to export it."
+        )
+    if part == "cls" and config.pooling != "first":
+        raise CheckpointError(
+            f"the model pools by '{config.pooling}', {chosen.classes[part]} takes the first token; "
+            "train with --pooling first to export it."
+        )
 
 
 def choose_part(state: Mapping[str, Tensor], chosen: Family, part: str | None = None) -> str:
@@ -133,8 +121,9 @@ def export_folder(
         tokenizer: written so that `AutoTokenizer` gives the same ids; None: no tokenizer is written.
 
     Raises:
-        CheckpointError: a tensor has no place in this family, or one is missing.
+        CheckpointError: a tensor has no place in this family, or one is missing; the head computes otherwise.
     """
+    check_head(chosen, config, part)
     if config.layernorm == "uer":
         config = config.replace(layernorm="normal", layernorm_eps=LEAST_EPS)
     tensors, tied = to_theirs(chosen, state, config, part)
@@ -145,11 +134,14 @@ def export_folder(
     if tokenizer is not None:
         values["pad_token_id"] = tokenizer.pad_id
     values.update({name: value for name, value in (extra or {}).items() if name.endswith("_token_id")})
+    framed = chosen.name not in ("gpt2", "t5", "t5-v1_1", "mt5")
     with atomic_folder(folder) as temporary:
         text = json.dumps(values, ensure_ascii=False, indent=2)
         (temporary / "config.json").write_text(text + "\n", encoding="utf-8")
         with open(temporary / "model.safetensors", "wb") as file:
             write_tensors(tensors, file, torch_format=False)
+        if tokenizer is not None:
+            save_for_transformers(tokenizer, temporary, config.max_seq_length, framed=framed)
 
 
 def _sizes(state: Mapping[str, Tensor], tensors: Mapping[str, Tensor]) -> dict[str, int]:
@@ -175,3 +167,19 @@ def _labels(state: Mapping[str, Tensor], labels: Mapping[str, int] | None) -> di
         "id2label": {str(number): str(label) for number, label in names.items()},
         "label2id": {str(label): number for number, label in names.items()},
     }
+
+
+def norm_difference(state: Mapping[str, Tensor], config: ModelConfig, seed: int = 7) -> float:
+    """The largest difference of hidden states between UER-py's layer norm and the exported one, on random
+    ids.
+    """
+    vocab_size = state["embedding.word.embedding.weight"].shape[0]
+    generator = torch.Generator().manual_seed(seed)
+    ids = torch.randint(vocab_size, (2, min(64, config.max_seq_length)), generator=generator)
+    hidden = []
+    for changes in ({"layernorm": "uer"}, {"layernorm": "normal", "layernorm_eps": LEAST_EPS}):
+        body = build_body(config.replace(**changes, dropout=0.0), vocab_size).eval()
+        body.load_state_dict({name: state[name] for name in body.state_dict()})
+        with torch.no_grad():
+            hidden.append(body.encode({"src": ids}).hidden)
+    return float((hidden[0] - hidden[1]).abs().max())

@@ -10,28 +10,11 @@ from typing import Any
 
 from uer.checkpoints.families import family_of
 from uer.checkpoints.families.family import DOWNSTREAM, Family, label_map
+from uer.checkpoints.names import CONFIG, TOKENIZER_FILES, WEIGHTS
 from uer.config.model import ModelConfig
 from uer.errors import CheckpointError, ConfigError
 
 HUB = "hf:"
-CONFIG = "config.json"
-# What holds the weights, in the order in which it is looked for.
-WEIGHTS = (
-    "model.safetensors",
-    "model.safetensors.index.json",
-    "pytorch_model.bin",
-    "pytorch_model.bin.index.json",
-)
-TOKENIZER_FILES = (
-    "tokenizer.json",
-    "tokenizer_config.json",
-    "special_tokens_map.json",
-    "vocab.txt",
-    "vocab.json",
-    "merges.txt",
-    "spiece.model",
-    "sentencepiece.bpe.model",
-)
 # Keys of config.json about generation that the toolkit keeps.
 GENERATION = ("bos_token_id", "eos_token_id", "pad_token_id", "decoder_start_token_id", "forced_eos_token_id")
 POOLINGS = {

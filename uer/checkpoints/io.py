@@ -20,7 +20,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from uer.checkpoints.folder import WEIGHTS
+from uer.checkpoints.names import WEIGHTS
 from uer.errors import CheckpointError
 
 State = dict[str, Tensor]

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from uer.checkpoints.aliases import Canonical
+from uer.checkpoints.arithmetic import differences
 from uer.checkpoints.companion import read_companion
 from uer.checkpoints.report import LoadReport, Shape, listed, summary
 from uer.checkpoints.source import read_source
@@ -298,13 +299,15 @@ def _say(model: nn.Module, path: Path, report: LoadReport, verbose: bool) -> Non
     logger.info(report.line())
     (logger.info if verbose else logger.debug)("%s", report.table())
     config = getattr(model, "config", None)
-    if (
-        isinstance(config, ModelConfig)
-        and config.layernorm == "normal"
-        and any(name.endswith(".gamma") for name in report.loaded)
-        and path.is_file()
-        and read_companion(path) is None
-    ):
+    if not isinstance(config, ModelConfig):
+        return
+    companion = read_companion(path)
+    if companion is not None:
+        if "dual" not in (config.encoder, companion.config.encoder):
+            others = differences(config, companion.config, structure=False)
+            if others:
+                logger.info("The model computes otherwise than %s says: %s.", path, ", ".join(others))
+    elif config.layernorm == "normal" and any(name.endswith(".gamma") for name in report.loaded):
         logger.info("%s: trained by UER-py? --layernorm uer reproduces its numbers exactly.", path)
 
 

@@ -6,6 +6,23 @@ from dataclasses import dataclass
 
 from uer.config.options import Options, option
 
+# A test holds these against `uer.checkpoints.families`.
+FAMILIES = (
+    "bert",
+    "roberta",
+    "xlm-roberta",
+    "distilbert",
+    "electra",
+    "albert",
+    "gpt2",
+    "t5",
+    "t5-v1_1",
+    "mt5",
+    "bart",
+    "pegasus",
+)
+HEADS = ("none", "mlm", "sp", "mlm+sp", "lm", "cls", "tok", "qa", "choice")
+
 
 @dataclass(frozen=True)
 class AverageOptions(Options):
@@ -28,3 +45,27 @@ class VocabAdapterOptions(Options):
     new_vocab_path: str = option(help="the vocabulary wanted", required=True, metavar="FILE")
     new_model_path: str = option(help="the adapted model goes here", required=True, metavar="FILE")
     seed: int = option(7, "of the rows of tokens that nothing is known about")
+
+
+@dataclass(frozen=True)
+class ExportOptions(Options):
+    """Writing a model for other programs."""
+
+    load_model_path: str = option(help="the model to export", required=True, metavar="FILE")
+    output_path: str = option(help="the folder to write", required=True, metavar="FOLDER")
+    to: str = option(
+        "hf", "the form: hf, a folder that Hugging Face's AutoModel classes load", choices=("hf",)
+    )
+    family: str | None = option(
+        None, "the family (default: the one that computes the same)", choices=FAMILIES
+    )
+    head: str | None = option(
+        None, "the head to export, none: the body alone (default: the one the file has)", choices=HEADS
+    )
+
+
+@dataclass(frozen=True)
+class InspectOptions(Options):
+    """Looking into a model."""
+
+    tensors: bool = option(False, "list every tensor with its shape")

@@ -127,11 +127,11 @@ class Family:
         targets = tuple(part for part in parts if part in ("mlm", "sp", "lm"))
         ours["target"] = targets or tuple(self.fixed["target"])
         ours["tie_weights"] = bool(values.get("tie_word_embeddings", True))
+        if "cls" in self.classes:
+            ours["head_act"] = self.head_act
         if set(parts) & set(DOWNSTREAM):
             labels = label_map(values)
             ours["labels_num"] = len(labels) if labels else values.get("num_labels", 2)
-            if "cls" in parts or "choice" in parts:
-                ours["head_act"] = self.head_act
         if self.read is not None:
             ours.update(self.read(values))
         return ModelConfig(**ours)
