@@ -80,7 +80,7 @@ def build_dataset(
     sources = find_sources(files.corpus_path)
     target_tokenizer = target_tokenizer or tokenizer
     header = _describe(options, masking, tokenizer, target_tokenizer)
-    with _part_folder(files, sources, header) as folder:
+    with _part_folder(files, sources, header, masking.to_dict()) as folder:
         builder = PartBuilder(
             sources, options, masking, tokenizer, target_tokenizer, files.encoding_errors, folder
         )
@@ -114,14 +114,16 @@ def _describe(
 
 
 @contextlib.contextmanager
-def _part_folder(files: PreprocessOptions, sources: list[Source], header: dict[str, Any]) -> Iterator[Path]:
+def _part_folder(
+    files: PreprocessOptions, sources: list[Source], *settings: dict[str, Any]
+) -> Iterator[Path]:
     """A hidden folder beside the dataset for its parts; the same work finds it again, other work does not.
 
     It stays when the run fails, and the same command goes on with what it holds. A lock keeps a second run
     at the same work away.
     """
     stamps = [(str(s.path.resolve()), s.size, s.path.stat().st_mtime_ns) for s in sources]
-    work = json.dumps([VERSION, SPAN, LONGEST, stamps, files.encoding_errors, header], sort_keys=True)
+    work = json.dumps([VERSION, SPAN, LONGEST, stamps, files.encoding_errors, settings], sort_keys=True)
     key = hashlib.sha256(work.encode()).hexdigest()[:12]
     dataset = Path(files.dataset_path)
     folder = dataset.with_name(f".{dataset.name}.{key}.parts")

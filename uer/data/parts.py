@@ -11,12 +11,13 @@ import numpy as np
 from uer.config.preprocess import TWO_TOKENIZERS, InstanceOptions, MaskingOptions
 from uer.data.decode import decode_lines
 from uer.data.objectives import OBJECTIVES
-from uer.data.objectives.base import Objective, Part, TokenIds
+from uer.data.objectives.base import MaskedObjective, Objective, Part, TokenIds
 from uer.data.random import generator
 from uer.data.records import Records, of_fields, of_plain
 from uer.data.sources import Source
 from uer.data.spans import Span, lines_before, read_span, spans
 from uer.data.store import write_arrays
+from uer.data.words import WordFinder
 from uer.errors import DataError
 from uer.tokenizers.base import Tokenizer
 from uer.utils.lazy import pick_class
@@ -60,6 +61,8 @@ class PartBuilder:
             self.masking,
             TokenIds.of(self.target_tokenizer),
         )
+        if self.masking.whole_word_masking and isinstance(self.objective, MaskedObjective):
+            self.objective.find_words = WordFinder(self.tokenizer)
 
     def path(self, index: int) -> Path:
         """The file of part `index`."""

@@ -12,7 +12,9 @@ from uer.data.order import BatchOrder
 from uer.data.parts import make_objective
 from uer.data.random import generator
 from uer.data.store import Store
+from uer.data.words import words_of
 from uer.errors import DataError
+from uer.tokenizers.base import Tokenizer
 from uer.utils.logging import logger
 
 
@@ -100,6 +102,7 @@ class PretrainData:
         seed: decides order, and masks that are drawn at batch time.
         rank, world_size: this process and how many there are.
         masking: how tokens are hidden at batch time (datasets made with `--dynamic_masking`).
+        tokenizer: needed when whole words are to be hidden and the dataset lacks their borders.
         group_by_length: batches of instances of like length.
 
     Attributes:
@@ -119,11 +122,16 @@ class PretrainData:
         rank: int = 0,
         world_size: int = 1,
         masking: MaskingOptions | None = None,
+        tokenizer: Tokenizer | None = None,
         group_by_length: bool = False,
     ) -> None:
         self.store, self.seed, self.rank = store, seed, rank
         self.objective = objective_of(store, masking)
-        static = isinstance(self.objective, MaskedObjective) and self.objective.static
+        self._arrays = store.arrays
+        masks = isinstance(self.objective, MaskedObjective)
+        static = masks and self.objective.static
+        if masks and not static and self.objective.masking.whole_word_masking:
+            self._arrays["word"] = words_of(store, tokenizer)
         if static and masking is not None and masking != self.objective.masking:
             logger.warning(
                 f"{store.path}: tokens were hidden by preprocess.py, so masking flags have no effect here; "
@@ -152,7 +160,7 @@ class PretrainData:
     def get(self, step: int) -> Batch:
         """The batch of step `step`, counted from 0; the same whenever it is asked for."""
         ids = self.mixture(self.order.batch(step))
-        return self.objective.batch(self.store, ids, generator(self.seed, "batch", step, self.rank))
+        return self.objective.batch(self._arrays, ids, generator(self.seed, "batch", step, self.rank))
 
     __call__ = get
 

@@ -200,6 +200,11 @@ class Store:
     def __getitem__(self, name: str) -> np.ndarray:
         return self._arrays[name]
 
+    @property
+    def arrays(self) -> dict[str, np.ndarray]:
+        """All arrays by name."""
+        return dict(self._arrays)
+
     def __contains__(self, name: str) -> bool:
         return name in self._arrays
 

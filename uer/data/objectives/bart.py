@@ -40,6 +40,7 @@ class Bart(MaskedObjective):
             "sentence_count": Column("<u4"),
             "sentence_length": Column("<u4"),
             "tokens": run["tokens"],
+            **self.mask_columns(),
         }
 
     def build(self, part: Part, rngs: Sequence[np.random.Generator]) -> dict[str, np.ndarray]:
@@ -59,6 +60,7 @@ class Bart(MaskedObjective):
             "sentence_count": counts,
             "sentence_length": sizes,
             "tokens": part.ids,
+            **self.mask_arrays({"tokens": part.ids}, [], []),
         }
 
     def rows(self, arrays: Arrays, ids: np.ndarray) -> Rows:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -207,8 +207,13 @@ class Objective(ABC):
 
 
 class MaskedObjective(Objective):
-    """An objective that hides tokens: in advance (positions and replacements are stored), or at batch
-    time."""
+    """An objective that hides tokens: in advance (positions and replacements are stored), or at batch time.
+
+    Attributes:
+        find_words: ids → where words begin; set by whoever builds instances in which whole words are hidden.
+    """
+
+    find_words: Callable[[np.ndarray], np.ndarray] | None = None
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -229,23 +234,31 @@ class MaskedObjective(Objective):
         """The instances as rows without masks."""
 
     def mask_columns(self) -> dict[str, Column]:
-        """Static masks: for each instance a run of (position in the row, what the model sees there)."""
+        """Where words begin, when whole words are hidden; and static masks: for each instance a run of
+        (position in the row, what the model sees there)."""
+        words = {"word": Column("<u1")} if self.masking.whole_word_masking else {}
         if not self.static:
-            return {}
+            return words
         return {
+            **words,
             "mask_start": Column("<u8", "mask_position"),
             "mask_length": Column("<u4"),
             "mask_position": Column("<u2" if self.options.seq_length <= 1 << 16 else "<u4"),
             "mask_token": Column(self.token_dtype),
         }
 
-    def static_masks(
+    def mask_arrays(
         self, arrays: Arrays, copies: Sequence[np.ndarray], rngs: Sequence[np.random.Generator]
     ) -> dict[str, np.ndarray]:
-        """The mask arrays of the instances `copies[i]`, drawn with `rngs[i]`; none when masking is
-        dynamic."""
+        """The arrays of `mask_columns`; the masks are those of the instances `copies[i]`, drawn with
+        `rngs[i]`."""
+        found = {}
+        if self.masking.whole_word_masking:
+            assert self.find_words is not None, "whole words need a finder"
+            found = {"word": self.find_words(arrays["tokens"])}
+            arrays = {**arrays, **found}
         if not self.static:
-            return {}
+            return found
         lengths, positions, replacements = [], [], []
         for ids, rng in zip(copies, rngs):
             for start in range(0, len(ids), MASK_ROWS):
@@ -258,6 +271,7 @@ class MaskedObjective(Objective):
                 replacements.append(hidden)
         mask_length = np.concatenate(lengths or [np.zeros(0, np.int64)])
         return {
+            **found,
             "mask_start": starts_of(mask_length),
             "mask_length": mask_length,
             "mask_position": np.concatenate(positions or [np.zeros(0, np.int64)]),

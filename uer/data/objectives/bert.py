@@ -149,7 +149,7 @@ class PairObjective(MaskedObjective):
         arrays = {**joined._asdict(), "tokens": part.ids}
         borders = np.cumsum([0] + [len(pairs.label) for pairs in passes])
         copies = [np.arange(borders[i], borders[i + 1]) for i in range(len(passes))]
-        return {**arrays, **self.static_masks(arrays, copies, rngs)}
+        return {**arrays, **self.mask_arrays(arrays, copies, rngs)}
 
     def rows(self, arrays: Arrays, ids: np.ndarray) -> Rows:
         """See `MaskedObjective.rows`."""

@@ -118,7 +118,7 @@ class ClsMlm(_Labelled, MaskedObjective):
     def build(self, part: Part, rngs: Sequence[np.random.Generator]) -> dict[str, np.ndarray]:
         """See `Objective.build`."""
         arrays = self.labelled_rows(part)
-        return {**arrays, **self.static_masks(arrays, [np.arange(len(arrays["start"]))], rngs)}
+        return {**arrays, **self.mask_arrays(arrays, [np.arange(len(arrays["start"]))], rngs)}
 
     def rows(self, arrays: Arrays, ids: np.ndarray) -> Rows:
         """See `MaskedObjective.rows`."""

@@ -45,7 +45,7 @@ class Mlm(MaskedObjective):
             if name in arrays:
                 arrays[name] = np.tile(arrays[name], copies)
         arrays["tokens"] = tokens
-        return {**arrays, **self.static_masks(arrays, [ids] * copies, rngs)}
+        return {**arrays, **self.mask_arrays(arrays, [ids] * copies, rngs)}
 
     def _predictable(self, arrays: dict[str, np.ndarray], tokens: np.ndarray) -> dict[str, np.ndarray]:
         """Without rows that hold special tokens only, as a last `[SEP]` alone."""

@@ -1,0 +1,195 @@
+"""Where words begin among tokens: word pieces of Latin words, jieba's words in Chinese text.
+
+Whole-word masking asks for it. It is computed once for all tokens of a dataset: by `preprocess.py
+--whole_word_masking` into the dataset, or at the first need into a file beside it (`dataset.pt.words`).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+
+from uer.data.progress import ByteProgress
+from uer.data.store import Column, Store, write_store
+from uer.data.workers import run_jobs
+from uer.errors import DataError
+from uer.tokenizers.base import Tokenizer
+from uer.utils.files import write_fault
+from uer.utils.lazy import optional
+from uer.utils.logging import logger
+
+HEAD, TAIL, LETTER, CHINESE = 0, 1, 2, 3  # begins a word; goes on; goes on behind its like; jieba decides
+BLOCK = 1 << 17  # tokens given to jieba at once
+
+
+def is_chinese(text: str) -> bool:
+    """Whether a text consists of Chinese characters."""
+    return bool(text) and all(
+        "\u3400" <= char <= "\u9fff" or "\U00020000" <= char <= "\U0003ffff" for char in text
+    )
+
+
+class WordFinder:
+    """Says of every token whether a word begins with it.
+
+    The vocabulary tells how words are put together: `##` marks a piece that goes on, or `▁` or `Ġ` one that
+    begins a word; in a vocabulary of characters letters and digits go on behind each other; else every
+    token is a word.
+
+    Args:
+        tokenizer: whose ids the tokens are.
+    """
+
+    def __init__(self, tokenizer: Tokenizer) -> None:
+        tokens = list(tokenizer.convert_ids_to_tokens(range(tokenizer.vocab_size)))
+        special = tokenizer.special_ids
+        marker = next((mark for mark in ("▁", "Ġ") if sum(t.startswith(mark) for t in tokens) > 1), None)
+        pieces = any(token.startswith("##") for token in tokens)
+        chars = tokenizer.name == "char"
+        self._texts = [token.removeprefix(marker) if marker else token for token in tokens]
+        kinds = []
+        for number, (token, text) in enumerate(zip(tokens, self._texts)):
+            if number in special:
+                kinds.append(HEAD)
+            elif is_chinese(text) and tokenizer.name != "space":
+                kinds.append(CHINESE)
+            elif marker:
+                kinds.append(HEAD if token.startswith(marker) or not text[:1].isalnum() else TAIL)
+            elif pieces and token.startswith("##") and len(token) > 2:
+                kinds.append(TAIL)
+            else:
+                kinds.append(LETTER if chars and token.isalnum() else HEAD)
+        self._kinds = np.array(kinds, np.int8)
+        self._sizes = np.array(
+            [len(text) if kind == CHINESE else 1 for text, kind in zip(self._texts, kinds)]
+        )
+        self._marked = np.array([bool(marker) and token.startswith(marker) for token in tokens])
+
+    def __call__(self, ids: np.ndarray) -> np.ndarray:
+        """uint8 [N]: 1 where a word begins."""
+        parts = [self._block(ids[at : at + BLOCK]) for at in range(0, len(ids), BLOCK)]
+        return np.concatenate(parts) if parts else np.zeros(0, np.uint8)
+
+    def _block(self, ids: np.ndarray) -> np.ndarray:
+        kinds = self._kinds[ids]
+        begins = kinds == HEAD
+        letters = kinds == LETTER
+        begins |= letters & ~np.concatenate(([False], letters[:-1]))
+        chinese = kinds == CHINESE
+        if chinese.any():
+            begins |= chinese & (self._jieba(ids, chinese) | self._marked[ids])
+        begins[:1] = True
+        return begins.astype(np.uint8)
+
+    def _jieba(self, ids: np.ndarray, chinese: np.ndarray) -> np.ndarray:
+        """Which tokens begin where a word of jieba begins; tokens that are not Chinese part the text."""
+        texts = self._texts
+        pieces = [
+            texts[number] if is_text else "\n" for number, is_text in zip(ids.tolist(), chinese.tolist())
+        ]
+        words = load_jieba().lcut("".join(pieces))
+        sizes = np.where(chinese, self._sizes[ids], 1)
+        offsets = np.cumsum(sizes) - sizes
+        borders = np.zeros(int(sizes.sum()) + 1, bool)
+        borders[np.cumsum([0, *map(len, words)])] = True
+        return borders[offsets]
+
+
+def load_jieba() -> object:
+    """jieba, quiet and ready.
+
+    Raises:
+        EnvironmentFault: it is not installed.
+    """
+    jieba = optional("jieba", "words")
+    if not jieba.dt.initialized:
+        jieba.setLogLevel(60)
+        jieba.initialize()
+    return jieba
+
+
+def words_of(store: Store, tokenizer: Tokenizer | None) -> np.ndarray:
+    """uint8 beside the tokens of a dataset, 1 where a word begins: from the dataset, or from the file
+    beside it, which is made when it is not there.
+
+    Args:
+        tokenizer: the one the dataset was made with.
+
+    Raises:
+        DataError: they must be computed and no tokenizer is given.
+    """
+    if "word" in store:
+        return store["word"]
+    path = store.path.with_name(store.path.name + ".words")
+    if (found := _read(path, store)) is not None:
+        return found
+    if tokenizer is None:
+        raise DataError(
+            "--whole_word_masking needs the borders of words, which the dataset lacks; run preprocess.py "
+            "with --whole_word_masking too.",
+            path=store.path,
+        )
+    with _locked(path):
+        if (found := _read(path, store)) is None:  # another process may have made it meanwhile
+            _write(path, store, tokenizer)
+            found = _read(path, store)
+    assert found is not None
+    return found
+
+
+def _read(path: Path, store: Store) -> np.ndarray | None:
+    """The file's content if it belongs to the dataset."""
+    with contextlib.suppress(DataError):
+        side = Store(path)
+        if side.header.get("tokens") == store.header["arrays"]["tokens"]:
+            return side["word"]
+    return None
+
+
+@contextlib.contextmanager
+def _locked(path: Path) -> Iterator[None]:
+    lock = path.with_name(f".{path.name}.lock")
+    try:
+        with open(lock, "w") as file:
+            fcntl.flock(file, fcntl.LOCK_EX)
+            yield
+            lock.unlink(missing_ok=True)
+    except OSError as error:
+        raise write_fault(path, error) from error
+
+
+def _write(path: Path, store: Store, tokenizer: Tokenizer) -> None:
+    """Find the words of all tokens, on all processors, and write them in constant memory."""
+    tokens = store["tokens"]
+    finder = WordFinder(tokenizer)
+    logger.info(f"Finding the words of {len(tokens):,} tokens; they are kept in {path}.")
+    with contextlib.suppress(Exception):
+        load_jieba()  # once, before the processes part; who needs it and lacks it will say so
+    progress = ByteProgress(len(tokens))
+
+    def work(start: int) -> np.ndarray:
+        return finder(np.asarray(tokens[start : start + BLOCK]))
+
+    def chunks(name: str) -> Iterator[np.ndarray]:
+        waiting: dict[int, np.ndarray] = {}
+        following = 0
+        starts = range(0, len(tokens), BLOCK)
+        for done in run_jobs(
+            work, starts, os.cpu_count() or 1, lambda start: f"the tokens from {start:,} on"
+        ):
+            waiting[done.job] = done.result
+            progress.advance(len(done.result), done.memory)
+            while following in waiting:
+                yield waiting.pop(following)
+                following += BLOCK
+
+    try:
+        header = {"objective": "words", "instances": len(tokens), "tokens": store.header["arrays"]["tokens"]}
+        write_store(path, header, {"word": Column("<u1")}, {"word": len(tokens)}, chunks)
+    finally:
+        progress.close()
