@@ -10,7 +10,7 @@ import pytest
 
 from scripts.build_vocab import main
 from uer.cli import run
-from uer.data import counting, sources
+from uer.data import counting, spans
 from uer.errors import ConfigError, DataError, EnvironmentFault
 from uer.tokenizers import build_tokenizer
 from uer.tokenizers.train import RESERVED, SENTENCE, train_sentencepiece
@@ -65,7 +65,7 @@ def test_processes_lose_nothing(tmp_path: Path, monkeypatch, shared: Path, delim
     lines = (shared / "data/corpora/book_review_cls.txt").read_text(encoding="utf-8").split("\n")[:3000]
     path = tmp_path / "c.txt"
     path.write_bytes(("\ufeff" + "\n".join(lines)).encode())  # the last line has no end
-    monkeypatch.setattr(sources, "SPAN", 5000)
+    monkeypatch.setattr(spans, "SPAN", 5000)
     tokens = [
         token
         for line in lines

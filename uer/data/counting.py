@@ -12,7 +12,8 @@ from itertools import chain
 from pathlib import Path
 
 from uer.data.readers import BOM, encoding_error
-from uer.data.sources import Source, Span, lines_before, read_span, spans
+from uer.data.sources import Source
+from uer.data.spans import Span, lines_before, read_span, spans
 from uer.errors import EnvironmentFault
 
 
@@ -51,7 +52,7 @@ def count_span(source: Source, delimiter: str, span: Span) -> Counter[str]:
     try:
         text = data.decode("utf-8")
     except UnicodeDecodeError as error:
-        line = lines_before(source, span.start) + data.count(b"\n", 0, error.start) + 1
+        line = lines_before(source, span) + data.count(b"\n", 0, error.start) + 1
         raise encoding_error(source.path, line, span.start, error, data[:4]) from error
     if span.start == 0 and data.startswith(BOM):
         text = text[1:]
