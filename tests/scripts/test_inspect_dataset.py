@@ -1,0 +1,103 @@
+"""`scripts/inspect_dataset.py`: what made a dataset, what it holds, and whether it is whole."""
+
+from pathlib import Path
+
+import pytest
+
+import preprocess
+from scripts import inspect_dataset
+from uer.cli import run
+from uer.errors import DataError
+
+WORDS = [
+    "[PAD]",
+    "[UNK]",
+    "[CLS]",
+    "[SEP]",
+    "[MASK]",
+    *"abcdefgh",
+    "<extra_id_0>",
+    "<extra_id_1>",
+    "<extra_id_2>",
+]
+
+
+@pytest.fixture
+def vocab():
+    Path("vocab.txt").write_text("\n".join(WORDS) + "\n")
+    return "vocab.txt"
+
+
+def make(processor, corpus, vocab, *flags):
+    Path("corpus.txt").write_text(corpus)
+    argv = ["--corpus_path", "corpus.txt", "--vocab_path", vocab, "--data_processor", processor, *flags]
+    preprocess.main([*argv, "--tokenizer", "space", "--seq_length", "16"])
+
+
+def show(capsys, *flags):
+    capsys.readouterr()
+    inspect_dataset.main(["dataset.pt", *flags])
+    return capsys.readouterr().out
+
+
+def test_everything_about_a_dataset(vocab, capsys):
+    make("mlm", "\n".join(["a b c d e f g h"] * 50), vocab)
+    out = show(capsys, "--vocab_path", vocab, "--tokenizer", "space")
+    assert out.startswith("dataset.pt: 250 instances of --data_processor mlm, ")
+    assert '"seq_length": 16' in out and '"mask_rate": 0.15' in out
+    assert "tokenizer: space, 16 tokens, fingerprint" in out and "counts: 50 lines, 400 tokens" in out
+    assert "source: corpus.txt, 800 bytes, 250 instances" in out.replace("799 bytes", "800 bytes")
+    assert "array: start, 250 × u8, places in tokens" in out and "checksums: all right" in out
+    assert out.count("instance ") == 3 and "→" in out and "[CLS]" in out
+    assert "tokens of an instance: 10 to 10, mean 10.0" in out
+    assert "padding of batches of 32 in random order: 0.0%" in out
+
+
+def test_without_a_tokenizer_ids_are_shown(vocab, capsys):
+    make("lm", "a b c", vocab)
+    out = show(capsys, "--samples", "1", "--batch_size", "4")
+    assert "src: 2 5 6 7\n" in out and "lm: 5 6 7 3\n" in out
+    assert "padding: unknown, since a batch of 4 takes more instances than there are" in out
+    out = show(capsys, "--samples", "0", "--verify", "false")
+    assert "instance 0" not in out and "checksums" not in out
+
+
+@pytest.mark.parametrize(
+    ("processor", "corpus", "shown"),
+    [
+        ("bert", "a b\nc d\n\ne f\ng h\n", ["sp: ", "tokens of the first text"]),
+        ("cls", "1\ta b\n0\tc\td\n", ["cls: 1", "cls: 0"]),
+        ("mt", "a b\tc d\n", ["src: [CLS] a b [SEP]", "lm: c d [SEP]"]),
+        ("t5", "a b c d e f\n", ["<extra_id_0>"]),
+        ("bilm", "a b\n", ["bilm_forward: b [SEP]", "bilm_backward: [CLS] a"]),
+    ],
+)
+def test_each_kind_of_label(vocab, capsys, processor, corpus, shown):
+    make(processor, corpus, vocab)
+    out = show(capsys, "--vocab_path", vocab, "--tokenizer", "space")
+    assert all(text in out for text in shown)
+
+
+def test_packed_documents_and_shares(vocab, capsys):
+    Path("a.txt").write_text("a b\nc d\n")
+    argv = ["--corpus_path", "a.txt", "a.txt", "--corpus_weights", "1", "3", "--vocab_path", vocab]
+    preprocess.main([*argv, "--data_processor", "lm", "--packing", "--tokenizer", "space"])
+    out = show(capsys)
+    assert "documents: 4 4" in out
+    assert "share: 25.0% from instance 0 on (1)" in out and "share: 75.0% from instance 1 on (1)" in out
+
+
+def test_another_tokenizer_is_noted(vocab, capsys):
+    make("lm", "a b c", vocab)
+    assert "made with another tokenizer" in show(capsys, "--vocab_path", vocab, "--tokenizer", "char")
+
+
+def test_a_damaged_dataset(vocab, capsys):
+    make("lm", "a b c", vocab)
+    data = bytearray(Path("dataset.pt").read_bytes())
+    data[-2] ^= 1
+    Path("dataset.pt").write_bytes(data)
+    with pytest.raises(DataError, match="the array 'tokens' is damaged"):
+        inspect_dataset.main(["dataset.pt"])
+    assert run(inspect_dataset.main, ["no.pt"]) == 2
+    assert "error: no.pt: the file does not exist" in capsys.readouterr().err
