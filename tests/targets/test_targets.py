@@ -11,13 +11,14 @@ from torch import Tensor
 from uer.config.model import TARGETS as NAMES
 from uer.layers.layout import Layout
 from uer.layers.norms import LayerNorm
-from uer.targets import TARGETS
+from uer.targets import TARGETS, vocabulary
 from uer.targets.bilm import BilmTarget
 from uer.targets.cls import ClsTarget
 from uer.targets.lm import LmTarget, predicts_second_text
 from uer.targets.mlm import MlmTarget
 from uer.targets.sp import SpTarget
 from uer.targets.term import IGNORE, term
+from uer.targets.vocabulary import vocabulary_term
 from uer.utils.lazy import load
 
 H, V = 8, 11
@@ -61,7 +62,7 @@ def test_nothing_labelled_is_a_loss_of_zero_with_gradients() -> None:
     hidden = torch.randn(2, 5, H, requires_grad=True)
     (found,) = call(target, hidden, {"lm": torch.full((2, 5), IGNORE)}).values()
     found.loss_sum.backward()
-    assert float(found.loss_sum) == int(found.count) == int(found.correct) == 0
+    assert found.loss_sum.item() == int(found.count) == int(found.correct) == 0
     assert not target.output_layer.weight.grad.any()
 
 
@@ -118,18 +119,61 @@ def test_every_target_against_its_head(packed: bool) -> None:
     )
 
 
-def test_unlabelled_positions_never_reach_the_vocabulary() -> None:
-    for target, name in (
-        (MlmTarget(H, H, V, hidden_act="relu", layer_norm=LayerNorm(H)), "mlm"),
-        (LmTarget(H, V, bias=False), "lm"),
-    ):
-        output = target.linear_2 if name == "mlm" else target.output_layer
-        seen = []
-        output.register_forward_hook(lambda module, inputs, out, seen=seen: seen.append(out.shape[0]))
-        labels = torch.full((2, 5), IGNORE)
-        labels[0, 1] = labels[1, 3] = 4
-        call(target, torch.randn(2, 5, H), {name: labels})
-        assert seen == [2]
+@pytest.mark.parametrize("smoothing", [0.0, 0.1])
+@pytest.mark.parametrize("bias", [False, True])
+def test_losses_by_pieces_are_those_of_all_logits(
+    smoothing: float, bias: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(vocabulary, "FEWEST_ROWS", 3)
+    monkeypatch.setitem(vocabulary.LOGITS, "cpu", 1)
+    torch.manual_seed(2)
+    output, labels = torch.nn.Linear(H, V, bias=bias).double(), labels_of(4, 5)
+    hidden = torch.randn(4, 5, H, dtype=torch.float64, requires_grad=True)
+    inputs = [hidden, *output.parameters()]
+    ours = vocabulary_term(hidden, output, labels, label_smoothing=smoothing)
+    exact = term(output(hidden).flatten(0, 1), labels.flatten(), label_smoothing=smoothing)
+    torch.testing.assert_close(tuple(ours), tuple(exact))
+    torch.testing.assert_close(
+        torch.autograd.grad(ours.loss_sum * 0.3, inputs), torch.autograd.grad(exact.loss_sum * 0.3, inputs)
+    )
+    kept = []
+    monkeypatch.setattr(vocabulary, "_add_gradients", lambda grads, *_: kept.extend(grads))
+    with torch.no_grad():
+        again = vocabulary_term(hidden, output, labels, label_smoothing=smoothing)
+    torch.testing.assert_close(tuple(again), tuple(exact))
+    assert kept and not any(grad is not None for grad in kept)
+
+
+def test_losses_by_pieces_in_bf16_and_with_frozen_parts() -> None:
+    torch.manual_seed(3)
+    output, labels = torch.nn.Linear(H, V), labels_of(40)
+    hidden = torch.randn(40, H, requires_grad=True)
+    exact = term(output(hidden), labels)
+    expected = torch.autograd.grad(exact.loss_sum, [hidden, *output.parameters()])
+    with torch.autocast("cpu", torch.bfloat16):
+        ours = vocabulary_term(hidden, output, labels)
+    assert ours.loss_sum.dtype == torch.float32
+    found = torch.autograd.grad(ours.loss_sum, [hidden, *output.parameters()])
+    assert all(gradient.dtype == torch.float32 for gradient in found)
+    torch.testing.assert_close(found, expected, atol=0.05, rtol=0.05)
+    output.requires_grad_(False)
+    loss = vocabulary_term(hidden, output, labels).loss_sum
+    loss.backward(retain_graph=True)
+    torch.testing.assert_close(hidden.grad, expected[0])
+    with pytest.raises(RuntimeError, match="handed out already"):
+        loss.backward()
+
+
+def test_unlabelled_positions_never_reach_the_vocabulary(monkeypatch: pytest.MonkeyPatch) -> None:
+    seen, labels = [], torch.full((2, 5), IGNORE)
+    labels[0, 1] = labels[1, 3] = 4
+    whole = vocabulary._loss_and_gradient
+    monkeypatch.setattr(vocabulary, "_loss_and_gradient", lambda *a: seen.append(len(a[0])) or whole(*a))
+    call(
+        MlmTarget(H, H, V, hidden_act="relu", layer_norm=LayerNorm(H)), torch.randn(2, 5, H), {"mlm": labels}
+    )
+    call(LmTarget(H, V, bias=False), torch.randn(2, 5, H), {"lm": labels})
+    assert seen == [2, 2]
 
 
 def test_prefix_loss_counts_what_the_second_text_is_predicted_from() -> None:

@@ -23,6 +23,7 @@ class TransformerEncoder(nn.Module):
         layer_norm: the final norm of a pre-norm stack.
         linear: E → H in front of the first layer (ALBERT's factorisation).
         relative_pos_emb: position bias shared by all layers.
+        residual: the layers hand their scores on, so a batch is not split by length.
     """
 
     def __init__(
@@ -34,11 +35,12 @@ class TransformerEncoder(nn.Module):
         layer_norm: nn.Module | None = None,
         linear: nn.Linear | None = None,
         relative_pos_emb: RelativePositionBias | None = None,
+        residual: bool = False,
     ) -> None:
         super().__init__()
         self.transformer, self.layers_num, self.mask = transformer, layers_num, mask
         self.layer_norm, self.linear, self.relative_pos_emb = layer_norm, linear, relative_pos_emb
-        self.residual = any(getattr(module, "residual", False) for module in self.modules())
+        self.residual = residual
         self.gradient_checkpointing = False
         """recompute each layer in the backward pass instead of keeping its activations"""
 

@@ -135,6 +135,7 @@ def build_encoder(config: ModelConfig) -> nn.Module:
             else None
         ),
         relative_pos_emb=_position_bias(config, bidirectional=True),
+        residual=config.has_residual_attention,
     )
 
 

@@ -6,7 +6,8 @@ from torch import Tensor
 
 from uer.layers.layout import Layout
 from uer.targets.lm import LmHead
-from uer.targets.term import Run, Term, labelled, term
+from uer.targets.term import Run, Term
+from uer.targets.vocabulary import vocabulary_term
 
 
 class BilmTarget(LmHead):
@@ -30,6 +31,5 @@ class BilmTarget(LmHead):
         """hidden [N, H] or [B, L, H] → the terms "bilm_forward" and "bilm_backward"."""
         terms = {}
         for name, half in zip(self.token_labels, hidden.chunk(2, dim=-1)):
-            chosen, chosen_labels = labelled(half, labels[name])
-            terms[name] = term(self.logits(chosen), chosen_labels)
+            terms[name] = vocabulary_term(half, self.output_layer, labels[name])
         return terms

@@ -6,7 +6,8 @@ import torch
 from torch import Tensor, nn
 
 from uer.layers.layout import Layout
-from uer.targets.term import IGNORE, Run, Term, labelled, term
+from uer.targets.term import IGNORE, Run, Term
+from uer.targets.vocabulary import vocabulary_term
 
 
 class LmHead(nn.Module):
@@ -17,9 +18,13 @@ class LmHead(nn.Module):
         self.scale = scale
         self.output_layer = nn.Linear(hidden_size, vocab_size, bias=bias)
 
+    def features(self, hidden: Tensor) -> Tensor:
+        """[..., H], what the output layer reads."""
+        return hidden if self.scale == 1.0 else hidden * self.scale
+
     def logits(self, hidden: Tensor) -> Tensor:
         """[..., H] → [..., V]"""
-        return self.output_layer(hidden if self.scale == 1.0 else hidden * self.scale)
+        return self.output_layer(self.features(hidden))
 
 
 class LmTarget(LmHead):
@@ -54,8 +59,10 @@ class LmTarget(LmHead):
         targets = labels["lm"]
         if self.prefix_loss:
             targets = targets.masked_fill(~predicts_second_text(seg, layout), IGNORE)
-        chosen, chosen_labels = labelled(hidden, targets)
-        return {"lm": term(self.logits(chosen), chosen_labels, label_smoothing=self.label_smoothing)}
+        term = vocabulary_term(
+            self.features(hidden), self.output_layer, targets, label_smoothing=self.label_smoothing
+        )
+        return {"lm": term}
 
 
 def predicts_second_text(seg: Tensor, layout: Layout | None) -> Tensor:

@@ -6,7 +6,8 @@ from torch import Tensor, nn
 
 from uer.layers.activations import activation
 from uer.layers.layout import Layout
-from uer.targets.term import Run, Term, labelled, term
+from uer.targets.term import Run, Term, labelled
+from uer.targets.vocabulary import vocabulary_term
 
 
 class MlmHead(nn.Module):
@@ -26,9 +27,13 @@ class MlmHead(nn.Module):
         self.layer_norm = layer_norm
         self.linear_2 = nn.Linear(inner_size, vocab_size)
 
+    def features(self, hidden: Tensor) -> Tensor:
+        """[..., H] → [..., inner], what the output layer reads."""
+        return self.layer_norm(self.act(self.linear_1(hidden)))
+
     def logits(self, hidden: Tensor) -> Tensor:
         """[..., H] → [..., V]"""
-        return self.linear_2(self.layer_norm(self.act(self.linear_1(hidden))))
+        return self.linear_2(self.features(hidden))
 
 
 class MlmTarget(MlmHead):
@@ -42,4 +47,4 @@ class MlmTarget(MlmHead):
     ) -> dict[str, Term]:
         """hidden [N, H] or [B, L, H] → the term "mlm"."""
         chosen, chosen_labels = labelled(hidden, labels["mlm"])
-        return {"mlm": term(self.logits(chosen), chosen_labels)}
+        return {"mlm": vocabulary_term(self.features(chosen), self.linear_2, chosen_labels)}

@@ -1,0 +1,125 @@
+"""Cross-entropy over a vocabulary without ever holding the logits of all positions.
+
+Logits are V numbers a position: for 4096 positions and 21 128 tokens 350 MB, and autograd would keep them
+twice more. Here some hundred positions at a time go through the output layer, and their gradients are made on
+the spot, as the loss is a sum whose own gradient is one number.
+
+Shapes: M labelled positions, H width, V vocabulary.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from uer.layers.masks import compute_dtype
+from uer.layers.norms import at_least_fp32
+from uer.targets.term import Term, labelled
+
+# Logits held at a time. A graphics card needs more rows in one product to be busy.
+LOGITS = {"cpu": 1 << 24, "cuda": 1 << 27}
+FEWEST_ROWS = 256  # each turn reads and writes the gradient of the whole output layer
+
+
+def vocabulary_term(
+    hidden: Tensor, output: nn.Linear, labels: Tensor, *, label_smoothing: float = 0.0
+) -> Term:
+    """The term of softmax(output(hidden)) against labels, as `uer.targets.term.term` of the logits.
+
+    Args:
+        hidden: [..., H]. labels: [...], -100 where nothing is predicted: such positions are left out.
+        output: H → V.
+    """
+    hidden, labels = labelled(hidden, labels)
+    # Inside of `forward` gradients are always off, so whether they are wanted is asked here.
+    train = torch.is_grad_enabled()
+    loss, correct = _VocabularyLoss.apply(hidden, output.weight, output.bias, labels, label_smoothing, train)
+    return Term(loss, torch.tensor(labels.numel(), device=labels.device), correct)
+
+
+class _VocabularyLoss(torch.autograd.Function):
+    """Summed cross-entropy and number right; the gradients are made in the forward pass."""
+
+    @staticmethod
+    def forward(
+        ctx: Any,
+        hidden: Tensor,
+        weight: Tensor,
+        bias: Tensor | None,
+        labels: Tensor,
+        smoothing: float,
+        train: bool,
+    ) -> tuple[Tensor, Tensor]:
+        dtype = compute_dtype(hidden)
+        x, w = hidden.to(dtype), weight.to(dtype)
+        b = None if bias is None else bias.to(dtype)
+        loss = torch.zeros((), dtype=torch.promote_types(dtype, torch.float32), device=hidden.device)
+        correct = torch.zeros((), dtype=torch.long, device=hidden.device)
+        needed = ((t, train and need) for t, need in zip((hidden, weight, bias), ctx.needs_input_grad))
+        grads = [torch.zeros_like(tensor) if need else None for tensor, need in needed]
+        size = max(FEWEST_ROWS, LOGITS.get(hidden.device.type, 1 << 24) // weight.shape[0])
+        with torch.autocast(hidden.device.type, enabled=False):
+            for start in range(0, len(labels), size):
+                rows = slice(start, start + size)
+                logits = at_least_fp32(F.linear(x[rows], w, b))
+                part, right = _loss_and_gradient(logits, labels[rows], smoothing)
+                loss += part
+                correct += right
+                _add_gradients(grads, rows, logits, x[rows], w)
+        ctx.grads = grads
+        ctx.mark_non_differentiable(correct)
+        return loss, correct
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor, _: Any) -> tuple[Tensor | None, ...]:
+        grads, ctx.grads = ctx.grads, None
+        if grads is None:
+            raise RuntimeError(
+                "the gradients of this loss were handed out already; run the forward pass again."
+            )
+        return (
+            *(None if grad is None else grad.mul_(gradient.to(grad.dtype)) for grad in grads),
+            None,
+            None,
+            None,
+        )
+
+
+def _loss_and_gradient(logits: Tensor, labels: Tensor, smoothing: float) -> tuple[Tensor, Tensor]:
+    """Summed loss and number right; `logits` [m, V] become the gradient of the loss by themselves.
+
+    The gradient is p − (1 − s − ε)·onehot − ε, with s the smoothing and ε = s/(V − 1).
+    """
+    share = smoothing / (logits.shape[1] - 1)
+    keep = 1 - smoothing - share
+    label = labels[:, None]
+    top, own = logits.amax(dim=1, keepdim=True), logits.gather(1, label)
+    total = logits.sum() if smoothing else 0.0
+    exponentials = logits.sub_(top).exp_()
+    normal = exponentials.sum(dim=1, keepdim=True)
+    log_normal = normal.log() + top
+    loss = keep * (log_normal - own).sum()
+    if smoothing:
+        loss = loss + share * (log_normal.sum() * logits.shape[1] - total)
+    exponentials.div_(normal).scatter_add_(1, label, torch.full_like(own, -keep))
+    if smoothing:
+        exponentials.sub_(share)
+    return loss, (own >= top).sum()  # a tie counts as right, as in `term`
+
+
+def _add_gradients(grads: list[Tensor | None], rows: slice, logits: Tensor, x: Tensor, w: Tensor) -> None:
+    """Add what the rows contribute; `logits` [m, V] holds the gradient of the loss by them."""
+    by_hidden, by_weight, by_bias = grads
+    low = logits.to(x.dtype)
+    if by_hidden is not None:
+        by_hidden[rows] = low @ w
+    if by_weight is not None:
+        if by_weight.dtype == x.dtype:
+            by_weight.addmm_(low.T, x)
+        else:
+            by_weight += low.T @ x
+    if by_bias is not None:
+        by_bias += logits.sum(dim=0)
