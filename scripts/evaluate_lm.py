@@ -42,7 +42,7 @@ def main(argv: list[str] | None = None) -> None:
     check_length(model, options.seq_length)
     load_into(model, options.load_model_path, flag=flag, verbose=chosen[LogOptions].verbose)
     score = evaluate(
-        ready(model),
+        ready(model, options.precision),
         tokenizer,
         options.test_path,
         length=options.seq_length,

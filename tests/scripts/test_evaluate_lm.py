@@ -60,6 +60,16 @@ def test_the_line(script, files, capsys):
     assert byte == pytest.approx(character / 3, rel=1e-3)
 
 
+@pytest.mark.parametrize(("precision", "error"), [("bf16", 0.02), ("int8", 0.05)])
+def test_what_shorter_weights_cost(script, files, capsys, precision, error):
+    lines = [
+        evaluate(script, files, capsys, "--seq_length", "64", "--precision", kind).out
+        for kind in ("fp32", precision)
+    ]
+    exact, found = (float(line.split()[1].rstrip(",")) for line in lines)
+    assert found != exact and found == pytest.approx(exact, rel=error)
+
+
 @pytest.mark.parametrize(
     ("argv", "changes", "message"),
     [

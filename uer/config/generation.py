@@ -124,6 +124,10 @@ class EvaluationOptions(Options):
         None, "tokens that the window moves on; the rest is context (default: half of --seq_length)"
     )
 
+    precision: str = option(
+        "fp32", "arithmetic, to see what the shorter weights of generate_lm.py cost", choices=PRECISIONS
+    )
+
     def check(self) -> None:
         """The window moves on within itself."""
         if self.stride is not None and self.stride >= self.seq_length:
