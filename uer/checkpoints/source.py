@@ -26,7 +26,7 @@ def read_source(
     if folder is None:
         return canonical(read_state(local(path), flag), wanted)
     state = read_state(folder.weights, flag)
-    ours, aside = to_ours(folder.family, state, folder.config(), folder.parts, wanted)
-    found = Canonical(ours, vintage=f"Hugging Face {folder.family.name}", aside=aside)
+    ours, left, aside = to_ours(folder.family, state, folder.config(), folder.parts, wanted)
+    found = Canonical({**ours, **left}, vintage=f"Hugging Face {folder.family.name}", aside=aside)
     fit_streams(found, wanted)
     return found

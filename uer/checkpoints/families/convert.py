@@ -28,7 +28,7 @@ def to_ours(
     config: ModelConfig,
     parts: Collection[str],
     wanted: Collection[str] = (),
-) -> tuple[dict[str, Tensor], dict[str, str]]:
+) -> tuple[dict[str, Tensor], dict[str, Tensor], dict[str, str]]:
     """Their tensors under our names.
 
     Args:
@@ -36,9 +36,11 @@ def to_ours(
         wanted: names of the model that takes them: a pooler goes to whichever of its heads begins with one.
 
     Returns:
-        name → tensor (names that no row explains stay as they are), and what was left aside, with the reason.
+        our name → tensor; their name → tensor of those that no row explains; their names of what holds
+        nothing trained, with the reason.
     """
     ours: dict[str, Tensor] = {}
+    left: dict[str, Tensor] = {}
     used: set[str] = set()
     aside: dict[str, str] = {}
     pooled = _pooled_head(family, parts, wanted)
@@ -53,10 +55,17 @@ def to_ours(
         reasons = (reason for pattern, reason in family.ignored.items() if re.fullmatch(pattern, name))
         reason = next(reasons, None)
         if reason is None:
-            ours[name] = tensor
+            left[name] = tensor
         else:
             aside[name] = reason
-    return ours, aside
+    return ours, left, aside
+
+
+def expected(family: Family, config: ModelConfig, parts: Collection[str]) -> list[str]:
+    """Our names of all tensors of a model of this family with these heads."""
+    pooler = ("pooler",) if "sp" in parts or family.pooled & set(parts) else ()
+    rows = _rows(family, config, (*parts, *pooler), _pooled_head(family, parts, ()))
+    return list(dict.fromkeys(name for entry in rows for name in entry.ours))
 
 
 def _pooled_head(family: Family, parts: Collection[str], wanted: Collection[str]) -> str:
@@ -122,10 +131,8 @@ def to_theirs(
         used.update(entry.ours)
         if tied and entry.ours[0] in OUTPUTS and not every_name:
             continue
-        tensor = OPERATIONS[entry.operation].save(*(state[name] for name in entry.ours)).contiguous()
-        theirs[entry.theirs] = tensor
-        if every_name:
-            theirs.update(dict.fromkeys(entry.also, tensor))
+        tensor = OPERATIONS[entry.operation].save(*(state[name] for name in entry.ours))
+        theirs[entry.theirs] = tensor.contiguous()
     _check_complete(family, state, missing, used)
     if family.shared is not None:
         _share(family, state, theirs, every_name or not tied)

@@ -30,8 +30,11 @@ def _load_segments(theirs: Tensor) -> tuple[Tensor, ...]:
 
 
 def _save_one_segment(ours: Tensor) -> Tensor:
-    """[3, H] → [1, H] when both texts have the same row, as RoBERTa's do, else [2, H]."""
-    return ours[1:2] if torch.equal(ours[1], ours[2]) else ours[1:]
+    """[3, H] → [1, H] when both texts have the same row, as RoBERTa's do, else [2, H].
+
+    Files that UER-py converted have the row in the place of the second text, and zeros in that of the first.
+    """
+    return ours[2:] if torch.equal(ours[1], ours[2]) or not ours[1].any() else ours[1:]
 
 
 OPERATIONS = {

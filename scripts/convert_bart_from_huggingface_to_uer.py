@@ -1,0 +1,18 @@
+"""Convert BART from Hugging Face to UER-py."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from uer.cli import run
+from uer.opts.convert import DecoderLayersOptions, LayersOptions, conversion
+
+main = conversion(
+    "convert_bart_from_huggingface_to_uer", "bart", "lm", "uer", LayersOptions, DecoderLayersOptions
+)
+
+if __name__ == "__main__":
+    sys.exit(run(main))

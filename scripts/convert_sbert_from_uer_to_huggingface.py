@@ -1,0 +1,16 @@
+"""Convert sentence-BERT from UER-py to Hugging Face."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from uer.cli import run
+from uer.opts.convert import LayersOptions, conversion
+
+main = conversion("convert_sbert_from_uer_to_huggingface", "sbert", "", "huggingface", LayersOptions)
+
+if __name__ == "__main__":
+    sys.exit(run(main))

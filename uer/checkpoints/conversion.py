@@ -1,0 +1,160 @@
+"""Files of weights between UER-py and Hugging Face, as UER-py's conversion commands make them."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from uer.checkpoints.aliases import Canonical, canonical, fit_streams
+from uer.checkpoints.companion import read_companion
+from uer.checkpoints.families import pick_family
+from uer.checkpoints.families.convert import OUTPUTS, TGT_WORD, expected, to_ours, to_theirs
+from uer.checkpoints.families.family import Family
+from uer.checkpoints.io import State, read_state
+from uer.checkpoints.report import listed, summary
+from uer.config.model import ModelConfig
+from uer.errors import CheckpointError
+from uer.utils.logging import logger
+
+FLAG = "--input_model_path"
+WORD, POSITIONS = "embedding.word.embedding.weight", "embedding.pos.embedding.weight"
+DUAL = tuple(f"embedding.dual.embedding_{stream}.word.embedding.weight" for stream in (0, 1))
+
+
+def to_uer(
+    path: str | Path, name: str, part: str, *, layers: int | None = None, decoder_layers: int | None = None
+) -> State:
+    """A Hugging Face file or folder as the state dict of UER-py 2024.
+
+    Args:
+        name: of the family; "sbert" is a BERT that fills both streams of a dual model.
+        part: the head, a key of `Family.classes`.
+        layers, decoder_layers: as the user typed them, to be held against the file.
+
+    Raises:
+        CheckpointError: it cannot be read, has another depth, or lacks tensors of the family.
+    """
+    family, raw = pick_family("bert" if name == "sbert" else name), read_state(path, FLAG)
+    config = _depths(path, _rows_of(family, theirs=True), raw, layers, decoder_layers)
+    state, left, _ = to_ours(family, raw, config, part.split())
+    wanted = expected(family, config, part.split())
+    words = state.get(TGT_WORD, state.get(WORD))
+    for output in OUTPUTS:
+        if output in wanted and words is not None:
+            state.setdefault(output, words)  # a tied output layer is stored once
+    _complete(path, name, wanted, state)
+    left = {key: tensor for key, tensor in {**left, **state}.items() if key not in wanted}
+    state = {key: state[key] for key in wanted}
+    if left:
+        logger.info("Left aside: %s.", summary(left))
+    if name == "xlm-roberta":  # UER-py's table has their 514 rows, the last two of them unused
+        table = state[POSITIONS]
+        state[POSITIONS] = torch.cat([table, table.new_zeros(2, table.shape[1])])
+    if name == "sbert":
+        found = Canonical(state)
+        fit_streams(found, DUAL)
+        state = found.state
+    return state
+
+
+def to_hugging_face(
+    path: str | Path,
+    name: str,
+    part: str,
+    *,
+    layers: int | None = None,
+    decoder_layers: int | None = None,
+    max_seq_length: int = 1024,
+) -> State:
+    """A file of UER-py, of any vintage, as the state dict of the family's class in `transformers`.
+
+    Args:
+        max_seq_length: rows of the sinusoidal table of PEGASUS.
+
+    Raises:
+        CheckpointError: it cannot be read, has another depth, or is another model.
+    """
+    family, found = pick_family("bert" if name == "sbert" else name), canonical(read_state(path, FLAG))
+    state = _first_stream(found.state) if name == "sbert" else dict(found.state)
+    config = _depths(path, _rows_of(family, theirs=False), state, layers, decoder_layers)
+    if name == "xlm-roberta" and POSITIONS in state and not state[POSITIONS][-2:].any():
+        state[POSITIONS] = state[POSITIONS][:-2]
+    if family.tables is not None and WORD in state:
+        companion, width = read_companion(path), state[WORD].shape[1]
+        sinusoid = companion.config.sinusoid if companion else "2021" if found.tables else "2024"
+        logger.info("The sinusoidal table is written in the layout '%s'.", sinusoid)
+        config = config.replace(
+            emb_size=width, hidden_size=width, heads_num=1, max_seq_length=max_seq_length, sinusoid=sinusoid
+        )
+    wanted = expected(family, config, part.split())
+    _complete(path, name, wanted, state)
+    kept = {
+        key: tensor
+        for key, tensor in state.items()
+        if key in wanted or not key.startswith(("target.", "classifier."))
+    }
+    if len(kept) < len(state):
+        logger.info("Left aside: %s.", summary(key for key in state if key not in kept))
+    theirs, _ = to_theirs(family, kept, config, part, every_name=True)
+    return theirs
+
+
+def _rows_of(family: Family, *, theirs: bool) -> list[tuple[str, bool]]:
+    """Patterns of the names that count layers, and whether they are the decoder's."""
+    out = []
+    for entry in family.rows:
+        if entry.layered:
+            name = entry.theirs.removeprefix(family.prefix) if theirs else entry.ours[0]
+            pattern = re.escape(name).replace(r"\{\}", r"(\d+)")
+            out.append((rf"(?:^|\.){pattern}$", entry.decodes))
+    return out
+
+
+def _depths(
+    path: str | Path,
+    patterns: Iterable[tuple[str, bool]],
+    state: Mapping[str, Tensor],
+    layers: int | None,
+    decoder_layers: int | None,
+) -> ModelConfig:
+    """A configuration with the depth of the file.
+
+    Raises:
+        CheckpointError: the user typed another one.
+    """
+    depth = {False: 0, True: 0}
+    for pattern, decodes in patterns:
+        matches = (re.search(pattern, name) for name in state)
+        depth[decodes] = max([depth[decodes], *(int(match.group(1)) + 1 for match in matches if match)])
+    for flag, typed, held in (
+        ("--layers_num", layers, depth[False]),
+        ("--decoder_layers_num", decoder_layers, depth[True]),
+    ):
+        if typed is not None and held and typed != held:
+            raise CheckpointError(
+                f"{path} has {held} layers, but {flag} is {typed}; leave it out or correct it."
+            )
+    return ModelConfig(layers_num=depth[False] or 1, decoder_layers_num=depth[True] or None)
+
+
+def _complete(path: str | Path, name: str, wanted: Iterable[str], state: Mapping[str, Tensor]) -> None:
+    missing = [key for key in wanted if key not in state]
+    if missing:
+        held = f"; it holds {summary(state)}" if len(missing) > 10 else ""
+        raise CheckpointError(
+            f"{path} is no {name} model, or one with another head: it lacks {listed(missing)}{held}."
+        )
+
+
+def _first_stream(state: Mapping[str, Tensor]) -> State:
+    """The first stream of a dual model as a model of its own."""
+    out = {}
+    for name, tensor in state.items():
+        match = re.match(r"(embedding|encoder)\.(?:dual\.)?(?:embedding|encoder)_0\.(.*)", name)
+        if match:
+            out[f"{match.group(1)}.{match.group(2)}"] = tensor
+    return out
