@@ -56,8 +56,9 @@ def main(argv: list[str] | None = None) -> int:
         data_processor=chosen.data_processor,
         targets=chosen[ModelConfig].target,
         fingerprint=tokenizer.fingerprint(),
+        target_fingerprint=tgt_tokenizer.fingerprint(),
         vocab_size=len(tokenizer),
-        max_seq_length=chosen[ModelConfig].max_seq_length,
+        max_seq_length=positions(chosen[ModelConfig]),
     )
     about = {"options": chosen.effective(), "dataset": fingerprint(store.header)}
     checkpoints = Checkpoints(files.output_model_path, files.save_total_limit)
@@ -67,7 +68,9 @@ def main(argv: list[str] | None = None) -> int:
     model = build(chosen, len(tokenizer), len(tgt_tokenizer), found.path if found else None)
     model.to(workers.device)
     masking = chosen[MaskingOptions] if chosen.written.keys() & set(MaskingOptions.names()) else None
-    data = PretrainData(store, batch_size=training.batch_size, seed=training.seed, masking=masking)
+    data = PretrainData(
+        store, batch_size=training.batch_size, seed=training.seed, masking=masking, tokenizer=tokenizer
+    )
     companion = {"data_processor": store.objective, "seq_length": store.header["options"]["seq_length"]}
 
     def write_weights(path: Path) -> None:
@@ -90,6 +93,12 @@ def main(argv: list[str] | None = None) -> int:
     )
     logger.info("Wrote %s. Next: python3 %s", last, next_command(last, store.objective))
     return 0
+
+
+def positions(config: ModelConfig) -> int | None:
+    """The longest row the embedding has positions for; None where any length will do."""
+    limited = {"pos", "sinusoidalpos"} & {*config.embedding, *(config.tgt_embedding or ())}
+    return config.max_seq_length if limited else None
 
 
 def build(chosen: Chosen, vocab_size: int, tgt_vocab_size: int, resumed: Path | None) -> Model:

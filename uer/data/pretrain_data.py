@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from uer.config.preprocess import InstanceOptions, MaskingOptions
+from uer.config.preprocess import TWO_TOKENIZERS, InstanceOptions, MaskingOptions
 from uer.data.batch import Batch
 from uer.data.mixture import Mixture
 from uer.data.objectives.base import MaskedObjective, Objective, TokenIds
@@ -43,6 +43,7 @@ def check_dataset(
     data_processor: str | None = None,
     targets: Sequence[str] | None = None,
     fingerprint: str | None = None,
+    target_fingerprint: str | None = None,
     vocab_size: int | None = None,
     max_seq_length: int | None = None,
 ) -> None:
@@ -52,7 +53,8 @@ def check_dataset(
         data_processor: as typed.
         targets: those of the model.
         fingerprint, vocab_size: those of the tokenizer in use.
-        max_seq_length: positions of the model.
+        target_fingerprint: that of the target tokenizer, for objectives that have one.
+        max_seq_length: positions of the model, when it has a limited number.
 
     Raises:
         DataError: it was made for something else; the message names both, and how to make the right one.
@@ -84,6 +86,13 @@ def check_dataset(
             f"the dataset was made with another tokenizer ({tokens.name}, fingerprint "
             f"{tokens.fingerprint[:12]}, not {fingerprint[:12]}); give the same vocabulary and tokenizer "
             f"flags, or {again}."
+        )
+    side = header["target_tokenizer"] or header["tokenizer"]
+    if store.objective in TWO_TOKENIZERS and target_fingerprint not in (None, side["fingerprint"]):
+        raise refuse(
+            f"the dataset was made with another target tokenizer ({side['name']}, fingerprint "
+            f"{side['fingerprint'][:12]}, not {target_fingerprint[:12]}); give the same --tgt_vocab_path and "
+            f"target tokenizer flags, or {again}."
         )
     length = header["options"]["seq_length"]
     if max_seq_length is not None and length > max_seq_length:
