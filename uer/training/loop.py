@@ -26,6 +26,7 @@ from uer.errors import UerError
 from uer.layers import kernels
 from uer.targets.term import Term
 from uer.training.adversarial import Attack
+from uer.training.memory import keep_freed_memory
 from uer.training.optimizers import gradient_norm
 from uer.training.precision import Precision
 from uer.training.report import Meter, Report, Stopwatch
@@ -105,6 +106,8 @@ def fit(
         done=start,
     )
     loop.resume(progress or {})
+    if loop.workers.device.type == "cpu":
+        keep_freed_memory()
     fetched = fetch(get_batch, windows.after(start), pin=loop.workers.device.type == "cuda")
     try:
         with listen() as stop, closing(fetched):
