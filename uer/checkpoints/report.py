@@ -66,18 +66,17 @@ def count_words(count: int) -> str:
     return str(count)
 
 
-def summary(names: Iterable[str], most: int = 4) -> str:
-    """Names shortened to their modules (`output_layer_1`), or to `target.*` where one part has many."""
-    modules = list(dict.fromkeys(name.rpartition(".")[0] or name for name in names))
-    if len(modules) <= most:
-        return ", ".join(modules)
-    tops: dict[str, list[str]] = {}
-    for module in modules:
-        tops.setdefault(module.partition(".")[0], []).append(module)
-    parts = [group[0] if len(group) == 1 else f"{top}.*" for top, group in tops.items()]
-    return ", ".join(parts[: 2 * most]) + (
-        f" and {len(parts) - 2 * most} more" if len(parts) > 2 * most else ""
-    )
+def summary(names: Iterable[str], most: int = 8) -> str:
+    """Names shortened to their modules (`output_layer_1`), or to `target.*` where one part has three or
+    more.
+    """
+    tops: dict[str, dict[str, None]] = {}
+    for name in names:
+        tops.setdefault(name.partition(".")[0], {})[name.rpartition(".")[0] or name] = None
+    parts: list[str] = []
+    for top, modules in tops.items():
+        parts += [f"{top}.*"] if len(modules) > 2 else modules
+    return listed(parts, most)
 
 
 def listed(names: Iterable[str], most: int = 10) -> str:
