@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
@@ -17,6 +17,7 @@ def segments(draw: st.DrawFn) -> Tensor:
     return torch.tensor(draw(st.lists(ids, min_size=rows, max_size=rows)))
 
 
+@settings(deadline=None)
 @given(segments())
 def test_packing_takes_the_real_tokens_in_order(seg: Tensor) -> None:
     layout, real = Layout.from_seg(seg), real_tokens(seg)
@@ -28,6 +29,7 @@ def test_packing_takes_the_real_tokens_in_order(seg: Tensor) -> None:
     assert layout.tokens == int(real.sum()) and layout.sequences == len(seg)
 
 
+@settings(deadline=None)
 @given(segments(), st.integers(1, 3))
 def test_sequences_and_documents(seg: Tensor, documents: int) -> None:
     doc = torch.arange(seg.numel()).view(seg.shape) % documents
@@ -46,6 +48,7 @@ def test_sequences_and_documents(seg: Tensor, documents: int) -> None:
     assert layout.sequences == len({int(key) for key in keys})
 
 
+@settings(deadline=None)
 @given(segments())
 def test_turning_sequences_around(seg: Tensor) -> None:
     layout = Layout.from_seg(seg)
@@ -81,6 +84,7 @@ def test_a_row_of_zeros_is_real_and_a_dense_layout_has_no_padding() -> None:
     assert dense.to("cpu").max_length == 3
 
 
+@settings(deadline=None)
 @given(st.lists(st.integers(1, 600), min_size=1, max_size=12))
 def test_parts_hold_every_sequence_once(lengths: list[int]) -> None:
     seg = torch.zeros(len(lengths), max(lengths), dtype=torch.long)

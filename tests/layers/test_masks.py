@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
@@ -38,6 +38,7 @@ def rule(kind: str, seg: Tensor, row: int, query: int, key: int) -> bool:
     }[kind]
 
 
+@settings(deadline=None)
 @given(
     st.sampled_from(NAMES),
     st.lists(st.lists(st.integers(0, 2), min_size=5, max_size=5), min_size=1, max_size=3),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
@@ -31,6 +31,7 @@ def test_table_holds_the_names_of_the_configuration() -> None:
         assert load(target).name == name
 
 
+@settings(deadline=None)
 @given(st.integers(1, 12), st.sampled_from([0.0, 0.1, 1.0]), st.randoms(use_true_random=False))
 def test_cross_entropy_with_and_without_smoothing(rows: int, smoothing: float, random: object) -> None:
     torch.manual_seed(random.randrange(1 << 30))

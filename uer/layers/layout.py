@@ -179,14 +179,16 @@ class Layout:
         last = self.last.repeat_interleave(self.lengths, output_size=self.tokens)
         return first + last - torch.arange(self.tokens, device=first.device)
 
-    @cached_property
+    @property
     def parts(self) -> tuple[Part, ...]:
         """Groups of sequences of similar length, for attention: its work grows with the longest one's square.
 
         Empty where splitting would not pay, and on a GPU, where many small calls cost more than padding.
         """
-        if self.even or self.lengths.device.type != "cpu":
-            return ()
+        return () if self.even or self.lengths.device.type != "cpu" else self._split
+
+    @cached_property
+    def _split(self) -> tuple[Part, ...]:
         groups = _similar(self.lengths.tolist())
         if len(groups) == 1:
             return ()
