@@ -8,10 +8,10 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from uer.cli import run
-from uer.config.finetune import ClassifierOptions, FinetuneOptions
+from uer.config.finetune import ClassifierOptions, FinetuneOptions, SingleTextOptions
 from uer.config.model import ModelConfig
 from uer.config.training import TrainOptions
-from uer.opts.finetune import finetune_command, training_options
+from uer.opts.finetune import finetune_command, text_options, training_options
 from uer.opts.tokenizer import chosen_tokenizer
 from uer.utils.seed import set_seed
 
@@ -19,6 +19,7 @@ COMMAND = finetune_command(
     "run_classifier",
     "Fine-tune a classifier; the files are tables with the columns label, text_a and, for pairs, text_b.",
     ClassifierOptions,
+    SingleTextOptions,
 )
 
 
@@ -39,9 +40,7 @@ def main(argv: list[str] | None = None) -> int:
     task = ClassifierTask(
         tokenizer,
         labels,
-        seq_length=options.seq_length,
-        single_text_sep=head.single_text_sep,
-        overflow=options.overflow,
+        **text_options(chosen),
         soft_targets=head.soft_targets,
         class_weights=head.class_weights,
         area=options.best_metric == "auc",

@@ -8,9 +8,10 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from uer.cli import run
-from uer.config.inference import InferenceOptions, ScoreOutputOptions, SingleTextOptions
+from uer.config.finetune import SingleTextOptions
+from uer.config.inference import InferenceOptions, ScoreOutputOptions
 from uer.config.model import ModelConfig
-from uer.opts.finetune import encoding_options, inference_command
+from uer.opts.finetune import inference_command, saved_text_options
 from uer.opts.tokenizer import chosen_tokenizer
 
 COMMAND = inference_command(
@@ -34,7 +35,7 @@ def main(argv: list[str] | None = None) -> int:
 
     tokenizer = chosen_tokenizer(chosen)
     labels = saved_labels(options.load_model_path, chosen.companion, chosen.written.get("labels_num"))
-    task = ClassifierTask(tokenizer, labels, **encoding_options(chosen))
+    task = ClassifierTask(tokenizer, labels, **saved_text_options(chosen))
     model = ClassifierModel.build(chosen[ModelConfig].replace(labels_num=len(labels)), len(tokenizer))
     predictor = Predictor(task, model, options, chosen.companion)
 

@@ -137,19 +137,45 @@ def test_spearman_is_uers(shared):
 
 def test_set_match_equals_scikit_learn():
     rng = np.random.default_rng(3)
-    gold, predicted = rng.random((30, 4)) < 0.4, rng.random((30, 4)) < 0.4
-    match = metrics.SetMatch(list("abcd"))
-    match.update(predicted[:11], gold[:11])
-    match.update(predicted[11:], gold[11:])
-    assert match.scores() == pytest.approx(
-        {
-            "acc": reference.accuracy_score(gold, predicted),
-            "micro_f1": reference.f1_score(gold, predicted, average="micro"),
-            "macro_f1": reference.f1_score(gold, predicted, average="macro", zero_division=0),
-        }
-    )
+    gold, chances = rng.random((30, 4)) < 0.4, rng.random((30, 4))
+    match = metrics.SetMatch(list("abcd"), (0.6,))
+    match.update(chances[:11], gold[:11])
+    match.update(chances[11:], gold[11:])
+    assert match.scores() == pytest.approx(set_scores(gold, chances > 0.6))
     assert match.report()[-1].startswith("Acc. (Correct/Total): ")
     assert metrics.SetMatch(["a"]).scores() == {"acc": 0.0, "micro_f1": 0.0, "macro_f1": 0.0}
+
+
+def set_scores(gold, predicted):
+    return {
+        "acc": reference.accuracy_score(gold, predicted),
+        "micro_f1": reference.f1_score(gold, predicted, average="micro"),
+        "macro_f1": reference.f1_score(gold, predicted, average="macro", zero_division=0),
+    }
+
+
+@pytest.mark.parametrize("by", ["acc", "micro_f1", "macro_f1"])
+def test_set_match_chooses_the_best_threshold(by):
+    rng = np.random.default_rng(4)
+    gold = rng.random((40, 3)) < 0.5
+    chances = np.clip(gold * 0.2 + rng.random((40, 3)) * 0.5, 0, 1)
+    tried = [number / 10 for number in range(1, 10)]
+    match = metrics.SetMatch(list("abc"), tried, by)
+    for rows in np.array_split(np.arange(40), 3):
+        match.update(chances[rows], gold[rows])
+    each = [set_scores(gold, chances > threshold)[by] for threshold in tried]
+    best = [threshold for threshold, score in zip(tried, each) if score == max(each)]
+    assert match.threshold == min(best, key=lambda threshold: abs(threshold - 0.5))
+    assert match.scores() == pytest.approx(set_scores(gold, chances > match.threshold))
+    assert f"threshold: {match.threshold:g}" in match.report()[0]
+
+
+def test_set_match_is_uers(shared):
+    facts, tensors = golden(shared, "metric_multi_label")
+    match = metrics.SetMatch([str(i) for i in range(facts["labels_num"])])
+    match.update(1 / (1 + np.exp(-tensors["in.logits"])), tensors["in.tgt"])
+    assert match.scores()["acc"] == pytest.approx(float(tensors["out.acc"][0]), abs=1e-12)
+    assert match.report()[-1:] == facts["lines"]
 
 
 def test_ranking_against_scikit_learn_and_by_hand():

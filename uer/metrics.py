@@ -265,39 +265,57 @@ class SetMatch:
 
     Args:
         names: the labels in id order.
+        thresholds: a label is predicted where its probability is greater. With several, the one with the best
+            `by` counts, of equal ones that nearest to 0.5.
+        by: the score that chooses among thresholds.
     """
 
-    def __init__(self, names: Sequence[str]) -> None:
-        self.names = list(names)
-        self.total = self.correct = 0
-        self.counts = np.zeros((3, len(self.names)), np.int64)  # both, predicted, gold
+    def __init__(self, names: Sequence[str], thresholds: Sequence[float] = (0.5,), by: str = "acc") -> None:
+        self.names, self.thresholds, self.by = list(names), np.asarray(thresholds, np.float64), by
+        self.total = 0
+        self.correct = np.zeros(len(self.thresholds), np.int64)
+        # both, predicted, gold; threshold; label
+        self.counts = np.zeros((3, len(self.thresholds), len(self.names)), np.int64)
 
-    def update(self, predicted: ArrayLike, gold: ArrayLike) -> None:
-        """Add truth values [n, C] and [n, C]."""
-        predicted, gold = np.asarray(predicted, bool), np.asarray(gold, bool)
-        self.total += len(gold)
-        self.correct += int((predicted == gold).all(axis=1).sum())
-        for row, matrix in enumerate((predicted & gold, predicted, gold)):
-            self.counts[row] += matrix.sum(axis=0)
+    def update(self, probabilities: ArrayLike, gold: ArrayLike) -> None:
+        """Add probabilities [n, C] and truth values [n, C]."""
+        predicted = np.asarray(probabilities)[None] > self.thresholds[:, None, None]
+        gold = np.broadcast_to(np.asarray(gold, bool), predicted.shape)
+        self.total += gold.shape[1]
+        self.correct += (predicted == gold).all(axis=2).sum(axis=1)
+        self.counts += np.stack([part.sum(axis=1) for part in (predicted & gold, predicted, gold)])
 
     @property
-    def accuracy(self) -> float:
-        """Share of rows whose whole set is right."""
-        return self.correct / self.total if self.total else 0.0
+    def place(self) -> int:
+        """Which of the thresholds counts."""
+        values = self._scores()[self.by]
+        best = np.flatnonzero(values == values.max())
+        return int(best[np.abs(self.thresholds[best] - 0.5).argmin()])
+
+    @property
+    def threshold(self) -> float:
+        """The threshold that counts."""
+        return float(self.thresholds[self.place])
+
+    def _scores(self) -> dict[str, NDArray]:
+        """Each score for each threshold."""
+        both, predicted, gold = self.counts.astype(np.float64)
+        f1 = 2 * both / np.maximum(predicted + gold, 1)
+        micro = 2 * both.sum(axis=1) / np.maximum(predicted.sum(axis=1) + gold.sum(axis=1), 1)
+        return {"acc": self.correct / max(self.total, 1), "micro_f1": micro, "macro_f1": f1.mean(axis=1)}
 
     def scores(self) -> dict[str, float]:
         """Exact match, micro F1, macro F1."""
-        both, predicted, gold = self.counts.astype(np.float64)
-        f1 = 2 * both / np.maximum(predicted + gold, 1)
-        micro = 2 * both.sum() / max(predicted.sum() + gold.sum(), 1)
-        return {"acc": self.accuracy, "micro_f1": float(micro), "macro_f1": float(f1.mean())}
+        place = self.place
+        return {name: float(values[place]) for name, values in self._scores().items()}
 
     def report(self) -> list[str]:
         """F1 over decisions, then UER's line about whole sets."""
-        scores = self.scores()
+        scores, correct = self.scores(), self.correct[self.place]
         return [
-            f"Micro F1: {scores['micro_f1']:.4f}, macro F1: {scores['macro_f1']:.4f}",
-            f"Acc. (Correct/Total): {self.accuracy:.4f} ({self.correct}/{self.total}) ",
+            f"Micro F1: {scores['micro_f1']:.4f}, macro F1: {scores['macro_f1']:.4f}, "
+            f"threshold: {self.threshold:g}",
+            f"Acc. (Correct/Total): {scores['acc']:.4f} ({correct}/{self.total}) ",
         ]
 
 

@@ -81,3 +81,29 @@ class Folder:
 def sentence(rng: random.Random, low: int = 2, high: int = 12) -> str:
     """Random letters with blanks between them."""
     return " ".join(rng.choice(LETTERS) for _ in range(rng.randint(low, high)))
+
+
+def finetune(name: str, folder: Folder, rows: str = "rows.tsv", **flags) -> int:
+    """Run `finetune/NAME.py` with small settings; training and development file are the same."""
+    settings = {
+        "train_path": folder / rows,
+        "dev_path": folder / rows,
+        "output_model_path": folder / "model.bin",
+        "vocab_path": folder.vocab,
+        "config_path": folder.config,
+        "learning_rate": 3e-3,
+        "batch_size": 16,
+        "epochs_num": 2,
+        "precision": "fp32",
+    }
+    return script(f"finetune/{name}").main(words(**{**settings, **flags}))
+
+
+def infer(name: str, folder: Folder, rows: str = "rows.tsv", **flags) -> int:
+    """Run `inference/NAME_infer.py` on the model that `finetune` left; predictions go to out.tsv."""
+    settings = {
+        "load_model_path": folder / "model.bin",
+        "test_path": folder / rows,
+        "prediction_path": folder / "out.tsv",
+    }
+    return script(f"inference/{name}_infer").main(words(**{**settings, **flags}))

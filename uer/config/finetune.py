@@ -61,7 +61,25 @@ class ClassifierOptions(Options):
     soft_targets: bool = option(False, "learn from the column 'logits' of the training file too")
     soft_alpha: float = fraction(0.5, "share of --soft_targets in the loss")
     class_weights: bool = option(False, "rare labels weigh more in the loss: n / (C * rows of the label)")
-    single_text_sep: bool = option(True, "true or false: a [SEP] behind a single text (UER-py 2021 had none)")
+
+
+@dataclass(frozen=True)
+class SingleTextOptions(Options):
+    """Single texts."""
+
+    single_text_sep: bool = option(
+        True, "true or false: a [SEP] behind a single text; UER-py 2021 had none (prediction: as trained)"
+    )
+
+
+@dataclass(frozen=True)
+class MultiLabelOptions(Options):
+    """Several labels a row."""
+
+    threshold: float = fraction(0.5, "a label is predicted where its probability is greater")
+    choose_threshold: bool = option(
+        False, "take the threshold with the best score on the development file instead"
+    )
 
 
 @dataclass(frozen=True)

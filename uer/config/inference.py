@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from uer.config.options import Options, option, positive
+from uer.config.options import Options, fraction, option, positive
 from uer.config.training import PRECISIONS
 from uer.errors import ConfigError
 
@@ -51,9 +51,9 @@ class ScoreOutputOptions(Options):
 
 
 @dataclass(frozen=True)
-class SingleTextOptions(Options):
-    """Single texts."""
+class ThresholdOptions(Options):
+    """Decision."""
 
-    single_text_sep: bool = option(
-        True, "true or false: a [SEP] behind a single text (default: as the model was trained, else true)"
+    threshold: float = fraction(
+        0.5, "a label is predicted where its probability is greater (default: as the model was saved)"
     )

@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from uer.cli import Chosen, Command
-from uer.config.finetune import FinetuneOptions
-from uer.config.inference import InferenceOptions, SingleTextOptions
+from uer.config.finetune import FinetuneOptions, SingleTextOptions
+from uer.config.inference import InferenceOptions
 from uer.config.model import ModelConfig
 from uer.config.options import Options
 from uer.config.tokenizer import TokenizerOptions
@@ -37,6 +37,16 @@ def training_options(chosen: Chosen) -> dict[str, Any]:
         "optimization": chosen[OptimizerOptions],
         "adversarial": chosen[AdversarialOptions],
         "settings": chosen.effective(),
+    }
+
+
+def text_options(chosen: Chosen) -> dict[str, Any]:
+    """The arguments of `uer.tasks.text.TextTask` in fine-tuning."""
+    options = chosen[FinetuneOptions]
+    return {
+        "seq_length": options.seq_length,
+        "single_text_sep": chosen[SingleTextOptions].single_text_sep,
+        "overflow": options.overflow,
     }
 
 
@@ -75,8 +85,8 @@ def _word(value: Any) -> str:
     return str(value).lower() if isinstance(value, bool) else str(value)
 
 
-def encoding_options(chosen: Chosen) -> dict[str, Any]:
-    """`seq_length` and `single_text_sep` of prediction: as the model was trained unless typed."""
+def saved_text_options(chosen: Chosen) -> dict[str, Any]:
+    """The arguments of `uer.tasks.text.TextTask` in prediction: as the model was trained unless typed."""
     return {
         "seq_length": saved_setting(chosen, "seq_length", InferenceOptions.seq_length, fixed=False),
         "single_text_sep": saved_setting(chosen, "single_text_sep", SingleTextOptions.single_text_sep),

@@ -118,7 +118,7 @@ class ClassifierTask(TextTask):
             labels["weight"] = balanced_weights(labels["cls"], len(self.labels))
         return self.labelled(table, labels, training)
 
-    def metric(self) -> Classification:
+    def metric(self, settled: bool = False) -> Classification:
         """A fresh metric."""
         return Classification(self.labels.names, area=self.area)
 

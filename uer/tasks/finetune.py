@@ -47,8 +47,8 @@ class Task(Protocol):
     def collate(self, examples: Examples, rows: np.ndarray) -> Batch:
         """A batch of some of the examples."""
 
-    def metric(self) -> Metric:
-        """A fresh metric."""
+    def metric(self, settled: bool = False) -> Metric:
+        """A fresh metric; `settled`: what the task chooses on the development file has been chosen."""
 
     def score(self, metric: Metric, outputs: np.ndarray, batch: Batch, examples: Examples) -> None:
         """Feed what `model.logits` gave for a batch to a metric."""
@@ -205,10 +205,10 @@ class Finetuning:
         self.settings = settings
         self.precision = pick_precision(training.precision, model)
 
-    def evaluate(self, examples: Examples) -> Metric:
-        """The metric of the model as it stands."""
-        size = self.training.batch_size
-        return evaluate(self.model, self.task, examples, batch_size=size, precision=self.precision)
+    def evaluate(self, examples: Examples, settled: bool = False) -> Metric:
+        """The metric of the model as it stands; `settled` on the test file."""
+        common = {"batch_size": self.training.batch_size, "precision": self.precision}
+        return evaluate(self.model, self.task, examples, settled=settled, **common)
 
     def save(self) -> None:
         """Keep the model as it stands at `--output_model_path`."""
@@ -244,7 +244,7 @@ class Finetuning:
         """Re-load the best model and report it on the test file."""
         logger.info("Test set evaluation.")
         load_into(self.model, self.options.output_model_path, flag="--output_model_path")
-        metric = self.evaluate(examples)
+        metric = self.evaluate(examples, settled=True)
         for line in metric.report():
             logger.info(line)
         return metric

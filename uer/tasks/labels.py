@@ -44,13 +44,18 @@ class LabelMap:
 
     @classmethod
     def collect(
-        cls, values: Iterable[tuple[int, str]], path: str | Path, labels_num: int | None = None
+        cls,
+        values: Iterable[tuple[int, str]],
+        path: str | Path,
+        labels_num: int | None = None,
+        least: int = 2,
     ) -> LabelMap:
         """The labels of a training file.
 
         Args:
             values: line number and label of every row.
             labels_num: the number of labels, when it was typed.
+            least: so many labels are needed.
 
         Raises:
             DataError: an empty label, an integer outside 0 … C - 1, one label only, not `labels_num` names.
@@ -64,7 +69,8 @@ class LabelMap:
         if not first:
             raise DataError("there is no row under the header.", path=path)
         if all(INTEGER.fullmatch(value) for value in first):
-            return cls._integers({int(value): line for value, line in first.items()}, path, labels_num)
+            integers = {int(value): line for value, line in first.items()}
+            return cls._enough(cls._integers(integers, path, labels_num), path, least)
         names = sorted(first)
         if labels_num not in (None, len(names)):
             raise DataError(
@@ -72,10 +78,10 @@ class LabelMap:
                 "leave it out, or mend the labels.",
                 path=path,
             )
-        return cls._several(names, path)
+        return cls._enough(names, path, least)
 
-    @classmethod
-    def _integers(cls, first: dict[int, int], path: str | Path, labels_num: int | None) -> LabelMap:
+    @staticmethod
+    def _integers(first: dict[int, int], path: str | Path, labels_num: int | None) -> list[str]:
         count = labels_num or len(first)
         for value, line in first.items():
             if not 0 <= value < count:
@@ -86,11 +92,11 @@ class LabelMap:
                     path=path,
                     line=line,
                 )
-        return cls._several(list(map(str, range(count))), path)
+        return list(map(str, range(count)))
 
     @classmethod
-    def _several(cls, names: Sequence[str], path: str | Path) -> LabelMap:
-        if len(names) < 2:
+    def _enough(cls, names: Sequence[str], path: str | Path, least: int) -> LabelMap:
+        if len(names) < least:
             raise DataError(
                 f"all rows have the label '{names[0]}'; a classifier needs two labels at least.", path=path
             )

@@ -62,15 +62,22 @@ def outputs(
 
 
 def evaluate(
-    model: nn.Module, task: Any, examples: Examples, *, batch_size: int, precision: Precision
+    model: nn.Module,
+    task: Any,
+    examples: Examples,
+    *,
+    batch_size: int,
+    precision: Precision,
+    settled: bool = False,
 ) -> Metric:
     """The task's metric of a model on labelled examples.
 
     Args:
         task: has `collate`, `metric`, `score` (see `uer.tasks.finetune.Task`).
         model: has `logits(inputs)`.
+        settled: nothing is chosen on these examples any more (the test file).
     """
-    metric = task.metric()
+    metric = task.metric(settled)
     stream = batches(examples, task.collate, batch_size)
     for batch, logits in outputs(model, model.logits, stream, precision):
         task.score(metric, logits, batch, examples)

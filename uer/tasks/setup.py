@@ -22,7 +22,11 @@ if TYPE_CHECKING:
     from uer.tokenizers.base import Tokenizer
 
 T = TypeVar("T")
-SCRIPTS = {"classifier": "run_classifier"}
+SCRIPTS = {
+    "classifier": "run_classifier",
+    "multi_label": "run_classifier_multi_label",
+    "regression": "run_regression",
+}
 """the script of each task whose models might be taken for another's"""
 
 
