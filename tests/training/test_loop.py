@@ -13,7 +13,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from tests.training.toy import Toy, batches, rows, train
-from uer.config.training import AdversarialOptions, OptimizerOptions, TrainOptions
+from uer.config.training import OPTIMIZERS, AdversarialOptions, OptimizerOptions, TrainOptions
 from uer.errors import UerError
 from uer.training.adversarial import build_attack
 from uer.training.loop import Evaluating, Saving
@@ -159,7 +159,7 @@ def states(model: nn.Module, optimizer: torch.optim.Optimizer) -> dict[str, torc
     return {k: v.clone() for k, v in (model.state_dict() | named_state(optimizer)).items()}
 
 
-@pytest.mark.parametrize("name", ["adamw", "adafactor"])
+@pytest.mark.parametrize("name", OPTIMIZERS)
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])
 def test_a_run_that_starts_at_a_window_ends_with_the_same_bits(name, precision):
     optim = OptimizerOptions(optimizer=name, learning_rate=0.02)

@@ -14,17 +14,19 @@ from transformers.optimization import Adafactor as TheirAdafactor
 from uer.config.training import OPTIMIZERS as NAMES
 from uer.config.training import OptimizerOptions
 from uer.errors import CheckpointError
+from uer.training.muon import orthogonal
 from uer.training.optimizers import (
     OPTIMIZERS,
     Adafactor,
     AdamW,
+    Lion,
+    Muon,
     build_optimizer,
     gradient_norm,
-    is_decayed,
     load_named_state,
     named_state,
-    parameter_groups,
 )
+from uer.training.parameters import is_decayed, parameter_groups
 from uer.training.schedulers import build_schedule
 
 CASES = [
@@ -42,6 +44,7 @@ def shapes(seed: int = 0, dtype: torch.dtype = torch.float64) -> dict[str, nn.Pa
         "b.weight": (19,),
         "c.bias": (7,),
         "layer_norm.gamma": (7,),
+        "encoder.m.weight": (4, 6),
         "conv.weight": (2, 3, 4, 5),
     }
     return {
@@ -55,6 +58,11 @@ def give_gradients(params: dict[str, nn.Parameter], step: int, scale: float = 1.
     for param in params.values():
         drawn = torch.randn(param.shape, generator=generator, dtype=torch.float64)
         param.grad = (drawn * scale).to(param.dtype)
+
+
+def groups_of(params: dict[str, nn.Parameter], decay: float, optimizer: str = "adamw") -> list[dict]:
+    options = OptimizerOptions(weight_decay=decay, optimizer=optimizer, learning_rate=1e-3)
+    return parameter_groups(params.items(), options)
 
 
 def test_the_names_are_those_of_the_flags():
@@ -106,7 +114,7 @@ def test_decay_groups_equal_uer_pys(golden, case):
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 def test_uers_adamw_follows_its_formula(dtype):
     params, expected = shapes(dtype=dtype), shapes()
-    optimizer = AdamW(parameter_groups(params.items(), 0.1), lr=0.01)
+    optimizer = AdamW(groups_of(params, 0.1), lr=0.01)
     means = {name: torch.zeros_like(param) for name, param in expected.items()}
     squares = {name: torch.zeros_like(param) for name, param in expected.items()}
     for step in range(5):
@@ -125,7 +133,7 @@ def test_uers_adamw_follows_its_formula(dtype):
 
 def test_standard_adamw_equals_torchs():
     ours, theirs = shapes(), shapes()
-    optimizer = AdamW(parameter_groups(ours.items(), 0.1), lr=0.01, bias_correction=True)
+    optimizer = AdamW(groups_of(ours, 0.1), lr=0.01, bias_correction=True)
     groups = [
         {"params": [p for n, p in theirs.items() if is_decayed(n)], "weight_decay": 0.1},
         {"params": [p for n, p in theirs.items() if not is_decayed(n)], "weight_decay": 0.0},
@@ -141,7 +149,7 @@ def test_standard_adamw_equals_torchs():
 
 def test_adafactor_equals_transformers_in_all_dimensions():
     ours, theirs = shapes(), shapes()
-    optimizer = Adafactor(parameter_groups(ours.items(), 0.1), lr=0.01)
+    optimizer = Adafactor(groups_of(ours, 0.1), lr=0.01)
     groups = [
         {"params": [p for n, p in theirs.items() if is_decayed(n)], "weight_decay": 0.1},
         {"params": [p for n, p in theirs.items() if not is_decayed(n)], "weight_decay": 0.0},
@@ -155,6 +163,63 @@ def test_adafactor_equals_transformers_in_all_dimensions():
         torch.testing.assert_close(param, theirs[name], atol=1e-12, rtol=1e-12)
 
 
+def test_lion_follows_its_formula():
+    params, expected = shapes(), shapes()
+    optimizer = Lion(groups_of(params, 0.1), lr=0.01)
+    means = {name: torch.zeros_like(param) for name, param in expected.items()}
+    for step in range(5):
+        give_gradients(params, step)
+        optimizer.step()
+        for name, param in expected.items():
+            grad = params[name].grad
+            param.data *= 1 - 0.01 * (0.1 if is_decayed(name) else 0.0)
+            param.data -= 0.01 * torch.sign(0.9 * means[name] + 0.1 * grad)
+            means[name] = 0.99 * means[name] + 0.01 * grad
+    for name, param in params.items():
+        torch.testing.assert_close(param, expected[name], atol=1e-12, rtol=1e-12)
+
+
+@pytest.mark.parametrize("size", [(16, 16), (8, 24), (40, 10)])
+def test_orthogonal_has_singular_values_near_one(size):
+    matrix = torch.randn(size, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
+    values = torch.linalg.svdvals(orthogonal(matrix))
+    assert values.min() > 0.4 and values.max() < 1.3
+    u, _, v = torch.linalg.svd(matrix, full_matrices=False)
+    inner = torch.linalg.svdvals((u @ v).T @ orthogonal(matrix))
+    assert inner.min() > -1e-9
+
+
+def test_muon_equals_torchs_on_matrices_and_adamw_elsewhere():
+    def named(seed: int = 0) -> dict[str, nn.Parameter]:
+        draw = torch.Generator().manual_seed(seed)
+        sizes = {
+            "embedding.word.weight": (7, 5),
+            "encoder.a.weight": (6, 9),
+            "encoder.a.bias": (4,),
+        }
+        return {name: nn.Parameter(torch.randn(size, generator=draw)) for name, size in sizes.items()}
+
+    ours, theirs = named(), named()
+    optimizer = Muon(groups_of(ours, 0.1, "muon"), lr=0.01)
+    matrix = theirs["encoder.a.weight"]
+    muon = torch.optim.Muon(
+        [matrix], lr=0.01, weight_decay=0.1, momentum=0.95, adjust_lr_fn="match_rms_adamw"
+    )
+    others = {name: param for name, param in theirs.items() if param is not matrix}
+    adamw = AdamW(groups_of(others, 0.1), lr=0.01)
+    for step in range(3):
+        give_gradients(ours, step)
+        give_gradients(theirs, step)
+        optimizer.step()
+        muon.step()
+        adamw.step()
+    for name in others:
+        assert torch.equal(ours[name], theirs[name])
+    # torch's iterates in bf16
+    moved = (theirs["encoder.a.weight"] - named()["encoder.a.weight"]).norm()
+    assert (ours["encoder.a.weight"] - matrix).norm() < 0.02 * moved
+
+
 @pytest.mark.parametrize("name", NAMES)
 def test_scaled_gradients_give_the_same_step(name):
     plain, scaled = shapes(), shapes()
@@ -162,7 +227,7 @@ def test_scaled_gradients_give_the_same_step(name):
     for step in range(3):
         for params, factor in ((plain, 1.0), (scaled, 8.0)):
             if step == 0:
-                params["optimizer"] = OPTIMIZERS[name](parameter_groups(params.items(), 0.01), options)
+                params["optimizer"] = OPTIMIZERS[name](groups_of(params, 0.01, name), options)
             optimizer = params.pop("optimizer")
             give_gradients(params, step, factor)
             optimizer.step(grad_scale=torch.tensor(factor))
@@ -174,7 +239,7 @@ def test_scaled_gradients_give_the_same_step(name):
 @pytest.mark.parametrize("name", NAMES)
 def test_a_found_infinity_changes_nothing(name):
     params = shapes(dtype=torch.float32)
-    optimizer = OPTIMIZERS[name](parameter_groups(params.items(), 0.01), OptimizerOptions(optimizer=name))
+    optimizer = OPTIMIZERS[name](groups_of(params, 0.01, name), OptimizerOptions(optimizer=name))
     give_gradients(params, 0)
     optimizer.step()
     before = {key: param.detach().clone() for key, param in params.items()}
@@ -190,13 +255,13 @@ def test_a_found_infinity_changes_nothing(name):
 @pytest.mark.parametrize("name", NAMES)
 @pytest.mark.parametrize("corrected", [False, True])
 def test_state_carries_over_bit_for_bit(name, corrected):
-    options = OptimizerOptions(optimizer=name, adam_bias_correction=corrected and name == "adamw")
+    options = OptimizerOptions(optimizer=name, adam_bias_correction=corrected and name in ("adamw", "muon"))
     first, second = shapes(dtype=torch.float32), shapes(dtype=torch.float32)
-    one = OPTIMIZERS[name](parameter_groups(first.items(), 0.01), options)
+    one = OPTIMIZERS[name](groups_of(first, 0.01, name), options)
     for step in range(3):
         give_gradients(first, step)
         one.step()
-    two = OPTIMIZERS[name](parameter_groups(second.items(), 0.01), options)
+    two = OPTIMIZERS[name](groups_of(second, 0.01, name), options)
     load_named_state(two, {key: value.clone() for key, value in named_state(one).items()}, "x.state")
     for key, param in second.items():
         param.data.copy_(first[key].data)
@@ -208,7 +273,7 @@ def test_state_carries_over_bit_for_bit(name, corrected):
 
 def test_a_parameter_without_gradient_stays():
     params = shapes()
-    optimizer = AdamW(parameter_groups(params.items(), 0.5), lr=0.1)
+    optimizer = AdamW(groups_of(params, 0.5), lr=0.1)
     give_gradients(params, 0)
     params["a.weight"].grad = None
     before = params["a.weight"].detach().clone()
@@ -218,7 +283,7 @@ def test_a_parameter_without_gradient_stays():
 
 
 def test_foreign_state_is_refused():
-    optimizer = AdamW(parameter_groups(shapes().items(), 0.0), lr=0.1)
+    optimizer = AdamW(groups_of(shapes(), 0.0), lr=0.1)
     with pytest.raises(
         CheckpointError, match=r"x.state: holds the state of a parameter 'z' that is not trained now"
     ):

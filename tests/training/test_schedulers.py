@@ -71,5 +71,7 @@ def test_senseless_settings_name_both_flags():
         OptimizerOptions(scheduler="tri_stage", warmup=0.6)
     with pytest.raises(ConfigError, match=r"--scheduler is 'linaer'; choose from .* Did you mean 'linear'"):
         OptimizerOptions(scheduler="linaer")
-    with pytest.raises(ConfigError, match="--adam_bias_correction is for --optimizer adamw, not adafactor"):
+    with pytest.raises(ConfigError, match=r"--adam_bias_correction is for .* adamw and muon, not adafactor"):
         OptimizerOptions(optimizer="adafactor", adam_bias_correction=True)
+    with pytest.raises(ConfigError, match=r"--learning_rate 10.0 times --weight_decay 0.1 is 1 or more"):
+        OptimizerOptions(learning_rate=10.0, weight_decay=0.1)

@@ -8,7 +8,7 @@ from uer.config.options import Options, fraction, not_negative, option, positive
 from uer.errors import ConfigError
 
 # Literal tables of names: `--help` needs them without importing torch; a test holds them against the code.
-OPTIMIZERS = ("adamw", "adafactor")
+OPTIMIZERS = ("adamw", "adafactor", "lion", "muon")
 SCHEDULERS = (
     "linear",
     "cosine",
@@ -34,6 +34,15 @@ class OptimizerOptions(Options):
         False, "AdamW divides its means by 1 - beta^k and decays before the update (UER does neither)"
     )
     weight_decay: float = not_negative(0.01, "weight decay; biases and norms are exempt")
+    layerwise_lr_decay: float = option(
+        1.0,
+        "each layer learns at this share of the rate of the one above it",
+        check=lambda value: 0 < value <= 1,
+        expected="a number above 0 and at most 1",
+    )
+    freeze: str | None = option(
+        None, "parameters in whose names this is found are not trained", metavar="REGEX"
+    )
     max_grad_norm: float = not_negative(1.0, "gradients are scaled down to this norm; 0: never")
     scheduler: str = option("linear", "learning-rate schedule", choices=SCHEDULERS)
     warmup: float = fraction(0.1, "fraction of the updates in which the rate rises")
@@ -41,8 +50,15 @@ class OptimizerOptions(Options):
 
     def check(self) -> None:
         """Combinations that cannot work."""
-        if self.adam_bias_correction and self.optimizer != "adamw":
-            raise ConfigError(f"--adam_bias_correction is for --optimizer adamw, not {self.optimizer}.")
+        if self.adam_bias_correction and self.optimizer not in ("adamw", "muon"):
+            raise ConfigError(
+                f"--adam_bias_correction is for --optimizer adamw and muon, not {self.optimizer}."
+            )
+        if self.learning_rate * self.weight_decay >= 1:
+            raise ConfigError(
+                f"--learning_rate {self.learning_rate} times --weight_decay {self.weight_decay} is 1 or "
+                "more, so every update would wipe out the weights; lower one of them."
+            )
         if self.scheduler == "polynomial" and self.learning_rate <= 1e-7:
             raise ConfigError(
                 f"--learning_rate is {self.learning_rate}; --scheduler polynomial ends at 1e-7, give more."

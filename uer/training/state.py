@@ -38,7 +38,15 @@ OPTIMIZER, TRAINING, MANIFEST = "optimizer.safetensors", "training.json", "manif
 # Options that make another run of it when they change …
 FIXED = (
     *(name for name in ModelConfig.names() if name not in ("dropout", "label_smoothing", "ignore_index")),
-    *("batch_size", "accumulation_steps", "seed", "optimizer", "adam_bias_correction", "world_size"),
+    *(
+        "batch_size",
+        "accumulation_steps",
+        "seed",
+        "optimizer",
+        "adam_bias_correction",
+        "world_size",
+        "freeze",
+    ),
 )
 # … and options that its numbers do not depend on; any other change is said.
 FREE = (
