@@ -54,7 +54,7 @@ def stages(out: str, options: QuickstartOptions) -> list[Stage]:
     reviews = f"--train_path {REVIEWS}/train.tsv --dev_path {REVIEWS}/dev.tsv --seq_length 64"
     tune = (
         f"finetune/run_classifier.py {VOCABULARY} {BERT} {reviews} --test_path {REVIEWS}/test.tsv "
-        f"--learning_rate 5e-4 --batch_size 64 --epochs_num {epochs}"
+        f"--adam_bias_correction --learning_rate 1e-3 --batch_size 32 --epochs_num {epochs}"
     )
     return [
         Stage(
@@ -65,7 +65,7 @@ def stages(out: str, options: QuickstartOptions) -> list[Stage]:
         Stage(
             "pre-train",
             f"pretrain.py --dataset_path {out}/dataset.pt {VOCABULARY} {BERT} --target mlm --batch_size 64 "
-            f"--learning_rate 1e-3 --total_steps {steps} --save_checkpoint_steps {steps} "
+            f"--adam_bias_correction --learning_rate 2e-3 --total_steps {steps} --save_checkpoint_steps {steps} "
             f"--output_model_path {out}/pretrained.bin",
             f"pretrained.bin-{steps}",
         ),
@@ -83,8 +83,8 @@ def stages(out: str, options: QuickstartOptions) -> list[Stage]:
         Stage(
             "search a grid",
             f"finetune/run_classifier_grid.py {VOCABULARY} {BERT} {reviews} "
-            f"--pretrained_model_path {out}/pretrained.bin-{steps} --learning_rate_list 3e-4 1e-3 "
-            f"--batch_size_list 64 --epochs_num_list 1 2 --grid_path {out}/grid.csv",
+            f"--pretrained_model_path {out}/pretrained.bin-{steps} --learning_rate_list 1e-4 2e-4 "
+            f"--batch_size_list 32 --epochs_num_list 1 2 --grid_path {out}/grid.csv",
             "grid.csv",
         ),
         Stage(
@@ -101,7 +101,7 @@ def stages(out: str, options: QuickstartOptions) -> list[Stage]:
         Stage(
             "pre-train a language model",
             f"pretrain.py --dataset_path {out}/dataset_lm.pt {VOCABULARY} {GPT} --batch_size 64 "
-            f"--learning_rate 1e-3 --total_steps {lm_steps} --save_checkpoint_steps {lm_steps} "
+            f"--adam_bias_correction --learning_rate 2e-3 --total_steps {lm_steps} --save_checkpoint_steps {lm_steps} "
             f"--output_model_path {out}/language_model.bin",
             f"language_model.bin-{lm_steps}",
         ),

@@ -1,0 +1,153 @@
+"""The words and sentence forms of the sample data; every list is ours."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Words:
+    """What reviews of one language are made of. `{n}` is a noun, `{d}` an adverb, `{a}` a judging word.
+
+    Attributes:
+        good, bad: judging words.
+        nouns: what is judged.
+        adverbs, good_adverbs, bad_adverbs: those that go with both sides, and with one only.
+        forms, marked, negations: of a clause; `marked` takes the adverbs of one side.
+        contrasts: `{x}` and `{y}`, of which `{y}` counts.
+        remarks: sentences that judge nothing.
+        verdicts: (good, bad) endings.
+        order, closing: how the sentences of a longer review begin.
+        comma, stop: between the parts of a review, and behind the last.
+        beginnings: of texts to be continued by a language model.
+    """
+
+    name: str
+    good: tuple[str, ...]
+    bad: tuple[str, ...]
+    nouns: tuple[str, ...]
+    adverbs: tuple[str, ...]
+    good_adverbs: tuple[str, ...]
+    bad_adverbs: tuple[str, ...]
+    forms: tuple[str, ...]
+    marked: str
+    negations: tuple[str, ...]
+    contrasts: tuple[str, ...]
+    remarks: tuple[str, ...]
+    verdicts: tuple[tuple[str, str], ...]
+    order: tuple[str, ...]
+    closing: str
+    comma: str
+    stop: str
+    beginnings: tuple[str, ...] = ()
+
+    def join(self, parts: Sequence[str]) -> str:
+        """The parts as one line of text."""
+        text = self.comma.join(parts) + self.stop
+        return text[0].upper() + text[1:]
+
+
+def split(text: str, at: str | None = None) -> tuple[str, ...]:
+    """The items of a list written as one string."""
+    return tuple(item.strip() for item in text.split(at))
+
+
+def opposites(text: str) -> tuple[tuple[str, str], ...]:
+    """Pairs written as `good/bad`, parted by semicolons."""
+    return tuple(tuple(pair.strip().split("/")) for pair in text.split(";"))
+
+
+CHINESE = Words(
+    name="zh",
+    good=split(
+        "动人 感人 迷人 喜人 宜人 诱人 用心 暖心 走心 贴心 舒心 细心 称心 有趣 有理 有味 有力 有神 有料 有据 有情 有益 "
+        "无瑕 无误 无错 无缺 无憾 无害 耐看 耐读 好懂 老练 老到 老辣 生动 平实 平稳 平顺 空灵 细致 细腻 巧妙 灵巧 流畅 "
+        "流利 一流 深刻 直率 坦率 轻松 松快 厚重 稳重 真实 扎实 丰满 圆满 通透 到位 地道 公道 过瘾 过硬 过关 出色 增色 "
+        "出众 出彩 妥当 恰当 入味 大气 灵气 文气 才气"
+    ),
+    bad=split(
+        "烦人 吓人 气人 恼人 伤人 坑人 骗人 粗心 糟心 恶心 闹心 烦心 寒心 无趣 无理 无味 无力 无神 无料 无据 无情 无益 "
+        "有误 有错 有缺 有憾 有害 有毒 难看 难读 难懂 老套 老旧 老气 生硬 生涩 平庸 平淡 平板 空洞 空泛 细碎 琐细 取巧 "
+        "讨巧 流俗 下流 末流 三流 刻板 草率 轻率 轻浮 松散 笨重 失真 失实 自满 不满 糟透 烂透 错位 越位 霸道 俗套 过时 "
+        "过火 过头 逊色 失色 出丑 出错 失当 不当 乏味 小气 俗气 匠气 土气 傻气"
+    ),
+    nouns=split(
+        "情节 人物 文笔 对白 节奏 结构 开头 结尾 翻译 语言 故事 主角 配角 细节 描写 思想 题材 装帧 排版 插图 设定 悬念 "
+        "伏笔 视角 口吻 叙述 比喻 心理 场景 气氛"
+    ),
+    adverbs=split("很 真 实在 颇 相当 特别 十分 确实 太 挺"),
+    good_adverbs=split("格外 足够 尤为 颇为 极为 越发 着实 分外"),
+    bad_adverbs=split("有点 过于 未免 略显 稍嫌 不免 显得 多少"),
+    forms=split("{n}{d}{a} {n}{d}{a} {n}{a} 觉得{n}{d}{a} {n}写得{d}{a} {n}始终{a} 我看{n}{d}{a} {n}读来{a}"),
+    marked="{n}{d}{a}",
+    negations=split("{n}并不{a} {n}一点也不{a} {n}谈不上{a} {n}没那么{a} {n}算不上{a}"),
+    contrasts=split(
+        "虽然{x}，但是{y} 尽管{x}，不过{y} 都说{x}，其实{y} {x}，可是{y} 本以为{x}，没想到{y} 起初{x}，后来{y}"
+    ),
+    remarks=split(
+        "周末在家读完 朋友送的书 地铁上读的 书店里翻到的 图书馆借来的 睡前读了几页 第二次读 听书友说起 读书会选的书 "
+        "一口气看完 放在床头很久 出差路上看的 雨天的下午读的 老师推荐过 和孩子一起读 从二手店淘来的"
+    ),
+    verdicts=opposites(
+        "值得一读/不值一读;推荐大家买/劝大家别买;我给五星/我给一星;想再读一遍/不想读第二遍;舍不得放下/读不下去;"
+        "会送给朋友/会退给书店;没有白花钱/白白花了钱;期待下一本/再也不买了"
+    ),
+    order=("先说一点，{x}", "再说一点，{x}", "最后一点，{x}"),
+    closing="总之，{x}",
+    comma="，",
+    stop="。",
+    beginnings=("情节格外", "这本书的文笔有点", "周末在家读完，", "虽然结尾"),
+)
+
+ENGLISH = Words(
+    name="en",
+    good=split(
+        "well made; well built; well cut; easy to hold; easy to clean; easy to carry; hard to break; hard to beat; "
+        "free of flaws; free of noise; full of life; full of charm; fast enough; strong enough; worth the price; "
+        "worth the wait; ahead of its time; up to the task; above average; beyond praise; smooth to touch; "
+        "light to carry; quick to charge; slow to wear; gentle on the ears; kind to the eyes; built with care; "
+        "made to last; made to please; a joy to use",
+        ";",
+    ),
+    bad=split(
+        "badly made; badly built; badly cut; hard to hold; hard to clean; hard to carry; easy to break; easy to lose; "
+        "full of flaws; full of noise; short of life; short of charm; barely fast; barely strong; not worth the price; "
+        "not worth the wait; behind its time; down to luck; below average; beyond repair; rough to touch; "
+        "heavy to carry; slow to charge; quick to wear; harsh on the ears; cruel to the eyes; built in haste; "
+        "made to fail; made to annoy; a pain to use",
+        ";",
+    ),
+    nouns=split(
+        "the screen, the case, the strap, the handle, the lid, the cable, the battery, the button, the lens, the seat, "
+        "the zip, the motor, the fabric, the grip, the speaker, the keyboard, the hinge, the lamp, the wheel, the fan",
+        ",",
+    ),
+    adverbs=split("really quite surely truly always still so simply"),
+    good_adverbs=split("happily gladly wonderfully splendidly admirably pleasantly"),
+    bad_adverbs=split("sadly unhappily annoyingly terribly awfully disappointingly"),
+    forms=split(
+        "{n} is {d} {a}; {n} is {a}; I find that {n} is {d} {a}; {n} has been {d} {a}; {n} feels {a}", ";"
+    ),
+    marked="{n} is {d} {a}",
+    negations=split(
+        "{n} is never {a}; {n} is hardly {a}; nobody would call {n} {a}; {n} is by no means {a}", ";"
+    ),
+    contrasts=split(
+        "although {x}, {y}; they say {x}, yet {y}; at first {x}, but later {y}; {x}, but {y}; while {x}, {y}",
+        ";",
+    ),
+    remarks=split(
+        "bought it last month; a gift from my sister; it came on a Monday; we use it at work; my second order here; "
+        "ordered it for a trip; it replaced an old one; a friend told me about it",
+        ";",
+    ),
+    verdicts=opposites(
+        "I would buy it again/I want my money back;five stars from me/one star from me;"
+        "it stays on my desk/it went into the bin;tell your friends/warn your friends"
+    ),
+    order=("to begin with, {x}", "what is more, {x}", "last of all, {x}"),
+    closing="all in all, {x}",
+    comma=", ",
+    stop=".",
+)
