@@ -65,8 +65,8 @@ def stages(out: str, options: QuickstartOptions) -> list[Stage]:
         Stage(
             "pre-train",
             f"pretrain.py --dataset_path {out}/dataset.pt {VOCABULARY} {BERT} --target mlm --batch_size 64 "
-            f"--adam_bias_correction --learning_rate 2e-3 --total_steps {steps} --save_checkpoint_steps {steps} "
-            f"--output_model_path {out}/pretrained.bin",
+            f"--adam_bias_correction --learning_rate 2e-3 --total_steps {steps} "
+            f"--save_checkpoint_steps {steps} --output_model_path {out}/pretrained.bin",
             f"pretrained.bin-{steps}",
         ),
         Stage(
@@ -101,8 +101,8 @@ def stages(out: str, options: QuickstartOptions) -> list[Stage]:
         Stage(
             "pre-train a language model",
             f"pretrain.py --dataset_path {out}/dataset_lm.pt {VOCABULARY} {GPT} --batch_size 64 "
-            f"--adam_bias_correction --learning_rate 2e-3 --total_steps {lm_steps} --save_checkpoint_steps {lm_steps} "
-            f"--output_model_path {out}/language_model.bin",
+            f"--adam_bias_correction --learning_rate 2e-3 --total_steps {lm_steps} "
+            f"--save_checkpoint_steps {lm_steps} --output_model_path {out}/language_model.bin",
             f"language_model.bin-{lm_steps}",
         ),
         Stage(
