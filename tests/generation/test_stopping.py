@@ -64,3 +64,19 @@ def test_characters_of_several_byte_tokens(shared, tmp_path):
             break
     assert stopping.cut(ids[:count], True).text == "hello "
     assert tokenizer.decode(ids[:count]) == "hello 你好"
+
+
+@pytest.mark.parametrize(
+    ("stops", "tokens", "sure"),
+    [
+        ((), ["你", "好"], 2),
+        (("[SEP]",), ["你", "好"], 2),
+        (("好。",), ["你", "好"], 1),
+        (("好。",), ["你", "好", "你"], 3),
+        (("the end",), ["你", "the"], 1),
+        (("lesson",), ["end", "##less"], 1),
+    ],
+)
+def test_what_may_be_shown(words, stops, tokens, sure):
+    ids = words.convert_tokens_to_ids(tokens)
+    assert Stopping(words, stops).sure(ids) == ids[:sure]

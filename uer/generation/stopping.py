@@ -59,3 +59,19 @@ class Stopping:
             while ids and not text.startswith(self.tokenizer.decode(ids)):
                 ids.pop()
         return Ended(ids, text, text[len(self.tokenizer.decode(ids)) :])
+
+    def sure(self, ids: Sequence[int]) -> list[int]:
+        """The first tokens of a growing text, without those that may be the beginning of a stop string."""
+        ids = list(ids)
+        if not self.strings:
+            return ids
+        text = self.tokenizer.decode(ids)
+        begun = max(_begun(text, stop) for stop in self.strings)
+        while begun and ids and len(self.tokenizer.decode(ids)) > len(text) - begun:
+            ids.pop()
+        return ids
+
+
+def _begun(text: str, stop: str) -> int:
+    """How many characters at the end of `text` begin `stop`."""
+    return next((size for size in range(len(stop) - 1, 0, -1) if text.endswith(stop[:size])), 0)

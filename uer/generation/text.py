@@ -12,7 +12,6 @@ from uer.data.readers import read_lines
 from uer.errors import DataError
 from uer.generation.generate import Generated, Generator
 from uer.generation.search import Continuation
-from uer.generation.stopping import Stopping
 from uer.tokenizers.base import Tokenizer
 
 
@@ -126,57 +125,29 @@ class Writer:
             file.write(f"{block}\n" if self.json else block if number == 0 else f"\n\n{block}")
 
 
-class Growing:
-    """The part of a growing text that is sure: whole characters, and no beginning of a stop string.
-
-    Args:
-        writer: how tokens are joined.
-        before: ids in front of the new ones.
-    """
-
-    def __init__(self, writer: Writer, stopping: Stopping, before: Sequence[int]) -> None:
-        self.writer, self.stopping, self.before = writer, stopping, list(before)
-        self.shown = 0
-
-    def more(self, ids: Sequence[int]) -> str:
-        """What can be shown beyond what was shown before, when `ids` were generated so far."""
-        ids = [*ids[:-1]] if ids and ids[-1] in self.stopping.ids else ids
-        text = self.writer.joined([*self.before, *ids]).rstrip("\ufffd")
-        held = max((_begun(text, stop) for stop in self.stopping.strings), default=0)
-        return self._up_to(text[: len(text) - held])
-
-    def rest(self, whole: str) -> str:
-        """What is still to be shown of the whole text."""
-        return self._up_to(whole)
-
-    def _up_to(self, text: str) -> str:
-        new, self.shown = text[self.shown :], max(self.shown, len(text))
-        return new
-
-
-def _begun(text: str, stop: str) -> int:
-    """How many characters at the end of `text` begin `stop` (all of it, if it stands there)."""
-    place = text.rfind(stop)
-    if place >= 0 and place + len(stop) == len(text):
-        return len(stop)
-    return next((size for size in range(len(stop) - 1, 0, -1) if text.endswith(stop[:size])), 0)
-
-
 def stream(
     generator: Generator, prompts: Sequence[Prompt], writer: Writer, screen: IO[str]
 ) -> Iterator[list[Generated]]:
     """The texts of each prompt, each shown on `screen` in the text format while it grows."""
-    growing: Growing
+    before: list[int] = []
+    shown = 0
+
+    def put(text: str) -> None:
+        nonlocal shown
+        screen.write(text[shown:])
+        screen.flush()
+        shown = max(shown, len(text))
 
     def show(text: Continuation) -> None:
-        screen.write(growing.more(text.ids))
-        screen.flush()
+        # What a stop string may still take away waits, and so does a character of which bytes are missing.
+        if not text.stopped:
+            put(writer.joined([*before, *generator.stopping.sure(text.ids)]).rstrip("\ufffd"))
 
     found = generator.shown([prompt.ids for prompt in prompts], show)
     for number, prompt in enumerate(prompts):
-        before = writer.before(prompt)
-        growing = Growing(writer, generator.stopping, before)
+        before, shown = writer.before(prompt), 0
         screen.write(("\n" if number else "") + prompt.line + "\n")
         texts = next(found)
-        screen.write(growing.rest(writer.joined([*before, *texts[0].ids]) + texts[0].rest) + "\n")
+        put(writer.joined([*before, *texts[0].ids]) + texts[0].rest)
+        screen.write("\n")
         yield texts
