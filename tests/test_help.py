@@ -18,7 +18,7 @@ SCRIPTS = sorted(
         *(ROOT / "inference").glob("*.py"),
         *(ROOT / "scripts").glob("*.py"),
     )
-    if file.name not in ("setup.py", "__init__.py")
+    if file.name != "setup.py" and "__main__" in file.read_text(encoding="utf-8")
 )
 # Runs every script's main(["--help"]) in one fresh interpreter, so the first heavy import names its script.
 PROBE = """

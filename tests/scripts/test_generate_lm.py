@@ -221,7 +221,11 @@ def test_the_stream_shows_what_is_written(script, files, capsys, stop):
         ),
         (["--hidden_act", "relu"], "x", "unknown flag"),
         (["--tokenizer", "space"], "x", "--tokenizer space is another tokenizer than the saved model's own"),
-        (["--allowed_tokens_path", "none.txt", "--seq_length", "32"], "x", "none.txt: the file does not exist"),
+        (
+            ["--allowed_tokens_path", "none.txt", "--seq_length", "32"],
+            "x",
+            "none.txt: the file does not exist",
+        ),
     ],
 )
 def test_bad_input_is_one_line(script, files, capsys, argv, prompts, message):
