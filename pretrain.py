@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import math
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -12,12 +13,15 @@ from uer.config.model import ModelConfig
 from uer.config.preprocess import MaskingOptions
 from uer.config.tokenizer import TargetTokenizerOptions, TokenizerOptions
 from uer.config.training import DistributedOptions, OptimizerOptions, PretrainOptions, TrainOptions
+from uer.errors import ConfigError
 from uer.opts.tokenizer import chosen_target_tokenizer, chosen_tokenizer
 from uer.utils.logging import logger
 from uer.utils.seed import set_seed
 
 if TYPE_CHECKING:
+    from uer.data.pretrain_data import PretrainData
     from uer.models.model import Model
+    from uer.tokenizers.base import Tokenizer
 
 COMMAND = Command(
     "pretrain.py",
@@ -42,36 +46,26 @@ def main(argv: list[str] | None = None) -> int:
     chosen.start_log()
 
     from uer.checkpoints import write_state
-    from uer.data.pretrain_data import PretrainData, check_dataset
-    from uer.data.store import Store
     from uer.training.devices import choose_workers
     from uer.training.pretraining import pretrain
     from uer.training.state import Checkpoints, fingerprint
 
     workers = choose_workers(chosen[DistributedOptions])
-    store, tokenizer = Store(files.dataset_path), chosen_tokenizer(chosen)
+    tokenizer = chosen_tokenizer(chosen)
     tgt_tokenizer = chosen_target_tokenizer(chosen, tokenizer)
-    check_dataset(
-        store,
-        data_processor=chosen.data_processor,
-        targets=chosen[ModelConfig].target,
-        fingerprint=tokenizer.fingerprint(),
-        target_fingerprint=tgt_tokenizer.fingerprint(),
-        vocab_size=len(tokenizer),
-        max_seq_length=positions(chosen[ModelConfig]),
-    )
-    about = {"options": chosen.effective(), "dataset": fingerprint(store.header)}
+    data = open_data(chosen, files.dataset_path, tokenizer, tgt_tokenizer)
+    held_out = None
+    if files.eval_dataset_path is not None:
+        held_out = open_data(chosen, files.eval_dataset_path, tokenizer, tgt_tokenizer)
+    header = data.store.header
+    about = {"options": chosen.effective(), "dataset": fingerprint(header)}
     checkpoints = Checkpoints(files.output_model_path, files.save_total_limit)
     found = checkpoints.find(files.resume, about)
 
     set_seed(training.seed)
     model = build(chosen, len(tokenizer), len(tgt_tokenizer), found.path if found else None)
     model.to(workers.device)
-    masking = chosen[MaskingOptions] if chosen.written.keys() & set(MaskingOptions.names()) else None
-    data = PretrainData(
-        store, batch_size=training.batch_size, seed=training.seed, masking=masking, tokenizer=tokenizer
-    )
-    companion = {"data_processor": store.objective, "seq_length": store.header["options"]["seq_length"]}
+    companion = {"data_processor": header["objective"], "seq_length": header["options"]["seq_length"]}
 
     def write_weights(path: Path) -> None:
         tokenizers = {"tokenizer": tokenizer}
@@ -82,6 +76,8 @@ def main(argv: list[str] | None = None) -> int:
     last = pretrain(
         model,
         data.get,
+        total_steps=total_steps(chosen, data),
+        held_out=None if held_out is None else held_out.once,
         files=files,
         training=training,
         optimization=chosen[OptimizerOptions],
@@ -91,8 +87,53 @@ def main(argv: list[str] | None = None) -> int:
         about=about,
         write_weights=write_weights,
     )
-    logger.info("Wrote %s. Next: python3 %s", last, next_command(last, store.objective))
+    logger.info("Wrote %s. Next: python3 %s", last, next_command(last, header["objective"]))
     return 0
+
+
+def open_data(chosen: Chosen, path: str, tokenizer: Tokenizer, tgt_tokenizer: Tokenizer) -> PretrainData:
+    """A dataset, held against what was chosen."""
+    from uer.data.pretrain_data import PretrainData, check_dataset
+    from uer.data.store import Store
+
+    store, training = Store(path), chosen[TrainOptions]
+    check_dataset(
+        store,
+        data_processor=chosen.data_processor,
+        targets=chosen[ModelConfig].target,
+        fingerprint=tokenizer.fingerprint(),
+        target_fingerprint=tgt_tokenizer.fingerprint(),
+        vocab_size=len(tokenizer),
+        max_seq_length=positions(chosen[ModelConfig]),
+    )
+    held_out = path != chosen[PretrainOptions].dataset_path
+    return PretrainData(
+        store,
+        batch_size=min(training.batch_size, len(store)) if held_out else training.batch_size,
+        seed=training.seed,
+        masking=chosen[MaskingOptions] if chosen.written.keys() & set(MaskingOptions.names()) else None,
+        tokenizer=tokenizer,
+    )
+
+
+def total_steps(chosen: Chosen, data: PretrainData) -> int:
+    """Batches of the run, from `--total_steps`, `--epochs_num` or `--total_tokens`.
+
+    Raises:
+        ConfigError: two of them were typed.
+    """
+    files, batch_size = chosen[PretrainOptions], chosen[TrainOptions].batch_size
+    other = next((name for name in ("epochs_num", "total_tokens") if getattr(files, name) is not None), None)
+    if other is None:
+        return files.total_steps
+    if "total_steps" in chosen.written:
+        raise ConfigError(f"--total_steps and --{other} both say how long to train; give one of them.")
+    if other == "epochs_num":
+        steps = math.ceil(files.epochs_num * len(data.store) / batch_size)
+    else:
+        steps = math.ceil(files.total_tokens / data.mean_tokens / batch_size)
+    logger.info("--%s %s is %d steps of %d instances.", other, getattr(files, other), steps, batch_size)
+    return steps
 
 
 def positions(config: ModelConfig) -> int | None:

@@ -16,6 +16,7 @@ import sys
 import tempfile
 import time
 from pathlib import Path
+from typing import Any
 
 from common import REPOSITORY, machine, table
 
@@ -71,6 +72,26 @@ def steps_done(folder: Path, name: str) -> int:
     )
 
 
+def steps_reported(folder: Path, name: str) -> int:
+    """Batches after which the run last said something."""
+    file = folder / f"{name}.run" / "metrics.jsonl"
+    lines = file.read_text().splitlines() if file.is_file() else []
+    return json.loads(lines[-1])["step"] if lines and lines[-1].endswith("}") else 0
+
+
+def wait_for_a_moment(process: subprocess.Popen, folder: Path, draw: random.Random, args: Any) -> str:
+    """Let the run go on until a random moment, while it starts or some steps later; that moment in words."""
+    if draw.random() < 0.15:
+        seconds = draw.uniform(0, 4)
+        time.sleep(seconds)
+        return f"{seconds:.2f} s, while starting"
+    until = steps_done(folder, "killed.bin") + draw.uniform(0, 2 * args.total_steps / args.kills)
+    while process.poll() is None and steps_reported(folder, "killed.bin") < until:
+        time.sleep(0.005)
+    time.sleep(draw.uniform(0, 0.1))
+    return f"step {steps_reported(folder, 'killed.bin')}"
+
+
 def equal(folder: Path, total: int) -> dict[str, bool]:
     """What is the same to the bit in both runs."""
     import torch
@@ -116,25 +137,17 @@ def main() -> int:
         folder = Path(args.folder or name)
         folder.mkdir(parents=True, exist_ok=True)
         prepare(folder)
-        began = time.perf_counter()
         if start(folder, "whole.bin", flags).wait() != 0:
             raise SystemExit((folder / "whole.bin.log").read_text())
-        records = (folder / "whole.bin.run" / "metrics.jsonl").read_text().splitlines()
-        training = sum(json.loads(line)["seconds"] for line in records)
-        startup = time.perf_counter() - began - training
-        print(f"undisturbed: {startup:.1f} s to start, {training:.1f} s to train {args.total_steps} steps")
-        rows = []
+        rows: list[tuple] = []
         while len(rows) < args.kills:
             process = start(folder, "killed.bin", flags)
-            moment = draw.uniform(0.5 * startup, startup + 2 * training / args.kills)
-            try:
-                process.wait(moment)
-            except subprocess.TimeoutExpired:
-                process.kill()
+            moment = wait_for_a_moment(process, folder, draw, args)
+            process.kill()
             if process.wait() == 0:
                 print(f"the run was finished after {len(rows)} kills; raise --total_steps")
                 break
-            rows.append((len(rows) + 1, f"{moment:.2f} s", steps_done(folder, "killed.bin")))
+            rows.append((len(rows) + 1, moment, steps_done(folder, "killed.bin")))
         if start(folder, "killed.bin", flags).wait() != 0:
             raise SystemExit((folder / "killed.bin.log").read_text())
         print(table(("kill", "after", "newest checkpoint"), rows))

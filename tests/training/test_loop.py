@@ -16,6 +16,7 @@ from tests.training.toy import Toy, batches, rows, train
 from uer.config.training import OPTIMIZERS, AdversarialOptions, OptimizerOptions, TrainOptions
 from uer.errors import UerError
 from uer.training.adversarial import build_attack
+from uer.training.ema import WeightAverage
 from uer.training.loop import Evaluating, Saving
 from uer.training.optimizers import build_optimizer, load_named_state, named_state
 from uer.training.precision import Precision
@@ -356,3 +357,41 @@ def test_a_finished_run_has_nothing_left_to_do():
     saved = []
     train(Toy(), batches(4), 6, start=6, saving=Saving(lambda *values: saved.append(values), 2))
     assert not saved
+
+
+def test_the_running_mean_follows_its_formula_and_leaves_training_alone():
+    plain, model = Toy(), Toy()
+    average = WeightAverage(model, 0.5)
+    expected = {name: param.detach().double() for name, param in model.named_parameters()}
+    seen = []
+    evaluating = Evaluating(
+        lambda step: seen.append({n: p.detach().clone() for n, p in model.named_parameters()}), 1
+    )
+    train(model, batches(4), 8, average=average, evaluating=evaluating)
+    train(plain, batches(4), 8)
+    for done, weights in enumerate(seen):
+        decay = min(0.5, (1 + done) / (10 + done))
+        expected = {
+            name: decay * mean + (1 - decay) * weights[name].double() for name, mean in expected.items()
+        }
+    for name, mean in average.means.items():
+        torch.testing.assert_close(mean.double(), expected[name], atol=1e-6, rtol=1e-5)
+    with average.applied():
+        assert torch.equal(model.mlm.weight, average.means["mlm.weight"])
+        assert not torch.equal(model.mlm.weight, plain.mlm.weight)
+    for name, param in model.named_parameters():
+        assert torch.equal(param, dict(plain.named_parameters())[name])
+
+
+def test_a_skipped_update_counts_for_nothing_in_the_running_mean(lines):
+    model = Poison([4])
+    average = WeightAverage(model, 0.9)
+    means = []
+    train(
+        model,
+        batches(4),
+        3,
+        average=average,
+        evaluating=Evaluating(lambda step: means.append(average.means["mlm.weight"].clone()), 1),
+    )
+    assert torch.equal(means[0], means[1]) and not torch.equal(means[1], means[2])

@@ -84,6 +84,9 @@ class TrainOptions(Options):
         choices=PRECISIONS,
     )
     fp16: bool = option(False, "the older spelling of --precision fp16")
+    gradient_checkpointing: bool = option(
+        False, "recompute each layer in the backward pass: less memory, a third more time"
+    )
     max_bad_steps: int = positive(10, "stop after so many updates in a row without finite loss and gradient")
 
 
@@ -98,6 +101,8 @@ class PretrainOptions(Options):
         None, "checkpoints are written as NAME-STEP", required=True, metavar="NAME"
     )
     total_steps: int = positive(100000, "batches of the whole run")
+    epochs_num: float | None = positive(None, "instead of --total_steps: passes over the dataset")
+    total_tokens: int | None = positive(None, "instead of --total_steps: tokens to read")
     save_checkpoint_steps: int = positive(10000, "a checkpoint every so many batches")
     save_total_limit: int | None = positive(None, "keep only the newest so many checkpoints")
     resume: str | None = option(
@@ -106,7 +111,22 @@ class PretrainOptions(Options):
         bare=NEWEST,
         metavar="NAME-STEP",
     )
+    eval_dataset_path: str | None = option(
+        None, "dataset of held-out text, made by preprocess.py like --dataset_path", metavar="FILE"
+    )
+    eval_steps: int = positive(1000, "evaluate on --eval_dataset_path every so many batches")
+    ema_decay: float = option(
+        0.0,
+        "keep a running mean of the weights with this decay too, in NAME.ema-STEP; 0: none",
+        check=lambda value: 0 <= value < 1,
+        expected="a number from 0 to below 1",
+    )
     deep_init: bool = option(False, "fresh output projections start smaller the deeper the model is")
+
+    def check(self) -> None:
+        """Combinations that cannot work."""
+        if self.epochs_num is not None and self.total_tokens is not None:
+            raise ConfigError("--epochs_num and --total_tokens both say how long to train; give one of them.")
 
 
 @dataclass(frozen=True)

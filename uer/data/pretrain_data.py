@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 from uer.config.preprocess import TWO_TOKENIZERS, InstanceOptions, MaskingOptions
 from uer.data.batch import Batch
@@ -172,6 +172,17 @@ class PretrainData:
         return self.objective.batch(self._arrays, ids, generator(self.seed, "batch", step, self.rank))
 
     __call__ = get
+
+    def once(self) -> Iterator[Batch]:
+        """All instances one time, in the order of the file; the same batches whenever it is asked for."""
+        order = BatchOrder(len(self.store), self.order.batch_size, ends="keep", shuffle=False)
+        for step in range(order.steps_per_epoch):
+            yield self.objective.batch(self._arrays, order.batch(step), generator(self.seed, "once", step))
+
+    @property
+    def mean_tokens(self) -> float:
+        """Tokens of an instance, on average."""
+        return float(self.objective.lengths(self.store).mean())
 
     def epoch(self, step: int) -> int:
         """How many times the whole dataset was gone through before step `step`."""

@@ -26,7 +26,8 @@ from uer.errors import UerError
 from uer.layers import kernels
 from uer.targets.term import Term
 from uer.training.adversarial import Attack
-from uer.training.memory import keep_freed_memory
+from uer.training.ema import WeightAverage
+from uer.training.memory import keep_freed_memory, recompute_layers
 from uer.training.optimizers import gradient_norm
 from uer.training.precision import Precision
 from uer.training.report import Meter, Report, Stopwatch
@@ -67,6 +68,7 @@ def fit(
     saving: Saving | None = None,
     evaluating: Evaluating | None = None,
     attack: Attack | None = None,
+    average: WeightAverage | None = None,
     workers: Workers | None = None,
     max_grad_norm: float = 1.0,
     start: int = 0,
@@ -82,6 +84,7 @@ def fit(
         schedule, windows: the rate as a function of the updates done; which batches an update takes.
         log: takes the reports; closed at the end.
         attack: adversarial passes after those of each window.
+        average: takes in the weights after each update.
         max_grad_norm: gradients of a window are scaled down to this norm; 0: never.
         start, progress: batches done before, and what `saving` was given then.
 
@@ -101,6 +104,7 @@ def fit(
         saving=saving,
         evaluating=evaluating,
         attack=attack,
+        average=average,
         workers=workers or Workers(),
         max_grad_norm=max_grad_norm,
         done=start,
@@ -108,6 +112,7 @@ def fit(
     loop.resume(progress or {})
     if loop.workers.device.type == "cpu":
         keep_freed_memory()
+    recompute_layers(model, options.gradient_checkpointing)
     fetched = fetch(get_batch, windows.after(start), pin=loop.workers.device.type == "cuda")
     try:
         with listen() as stop, closing(fetched):
@@ -138,6 +143,7 @@ class _Loop:
     saving: Saving | None
     evaluating: Evaluating | None
     attack: Attack | None
+    average: WeightAverage | None
     workers: Workers
     max_grad_norm: float
     done: int
@@ -246,6 +252,8 @@ class _Loop:
         for group, share in zip(self.optimizer.param_groups, self.base_rates):
             group["lr"] = self.rate * share
         self.optimizer.step(grad_scale=divisor, found_inf=found_inf)
+        if self.average is not None:
+            self.average.update(window.span.index, found_inf)
         self.precision.adjust(found_inf)
         self.expect(found_inf, window)
 

@@ -1,10 +1,12 @@
-"""How the C library hands out memory while a model trains on a CPU."""
+"""What training keeps in memory: freed pages on a CPU, the activations of layers."""
 
 from __future__ import annotations
 
 import contextlib
 import ctypes
 import sys
+
+from torch import nn
 
 M_TRIM_THRESHOLD, M_MMAP_MAX = -1, -4  # numbers of glibc's mallopt(3)
 
@@ -26,3 +28,10 @@ def keep_freed_memory() -> bool:
         mallopt = ctypes.CDLL(None).mallopt
         return bool(mallopt(M_MMAP_MAX, 0)) and bool(mallopt(M_TRIM_THRESHOLD, -1))
     return False
+
+
+def recompute_layers(model: nn.Module, wanted: bool) -> None:
+    """Have encoders and decoders keep no activations inside their layers (Chen et al., 2016)."""
+    for module in model.modules():
+        if hasattr(module, "gradient_checkpointing"):
+            module.gradient_checkpointing = wanted

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import contextlib
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 from uer.config.training import OptimizerOptions, PretrainOptions, TrainOptions
 from uer.data.batch import Batch
 from uer.models.model import Model
-from uer.training.loop import Saving, fit
+from uer.training.ema import WeightAverage
+from uer.training.heldout import evaluate, held_out_line, held_out_record
+from uer.training.loop import Evaluating, Saving, fit
 from uer.training.optimizers import build_optimizer
 from uer.training.precision import choose_precision
 from uer.training.report import pretraining_line
@@ -24,6 +27,8 @@ def pretrain(
     model: Model,
     get_batch: Callable[[int], Batch],
     *,
+    total_steps: int,
+    held_out: Callable[[], Iterator[Batch]] | None = None,
     files: PretrainOptions,
     training: TrainOptions,
     optimization: OptimizerOptions,
@@ -33,10 +38,12 @@ def pretrain(
     about: dict[str, Any],
     write_weights: Callable[[Path], None],
 ) -> Path:
-    """Train to `--total_steps` and save on the way and at the end.
+    """Train, and save on the way and at the end.
 
     Args:
         model: on the device of `workers`, holding the weights to start from.
+        total_steps: batches of the whole run.
+        held_out: the batches of held-out text.
         found: the checkpoint whose weights it holds, when a run is resumed.
         about: what checkpoints say of the run: `options` (all effective ones) and `dataset` (fingerprint).
         write_weights: writes the model, with its companion.
@@ -47,12 +54,15 @@ def pretrain(
     name = training.precision if found is None else found.training["precision"]
     precision, reason = choose_precision(name, workers.device, model.config.hidden_size)
     optimizer = build_optimizer(model, optimization)
+    average = WeightAverage(model, files.ema_decay) if files.ema_decay else None
     start, progress = 0, None
     if found is not None:
         found.load_optimizer(optimizer)
+        if average is not None:
+            found.load_average(average)
         start, progress = found.step, found.training["progress"]
     checkpoints.check_room(model, optimizer)
-    windows = Windows(files.total_steps, training.accumulation_steps)
+    windows = Windows(total_steps, training.accumulation_steps)
     log = RunLog(
         pretraining_line,
         total=windows.total,
@@ -66,8 +76,16 @@ def pretrain(
 
     def save(step: int, progress: dict[str, Any]) -> None:
         state = {**about, "precision": precision.name, "progress": progress}
-        path = checkpoints.save(step, write_weights=write_weights, optimizer=optimizer, training=state)
+        path = checkpoints.save(
+            step, write_weights=write_weights, optimizer=optimizer, training=state, average=average
+        )
         log.say("Saved %s.", path)
+
+    def look(step: int) -> None:
+        with average.applied() if average is not None else contextlib.nullcontext():
+            terms = evaluate(model, held_out(), precision=precision, device=workers.device)
+        log.say("%s", held_out_line(step, terms))
+        log.record(held_out_record(step, terms))
 
     if start >= windows.total:
         log.say(
@@ -87,6 +105,8 @@ def pretrain(
         precision=precision,
         log=log,
         saving=Saving(save, files.save_checkpoint_steps),
+        evaluating=None if held_out is None else Evaluating(look, files.eval_steps),
+        average=average,
         workers=workers,
         max_grad_norm=optimization.max_grad_norm,
         start=start,

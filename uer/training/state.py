@@ -28,6 +28,7 @@ from uer.config.model import ModelConfig
 from uer.config.training import NEWEST
 from uer.errors import CheckpointError, EnvironmentFault
 from uer.layers import kernels
+from uer.training.ema import WeightAverage
 from uer.training.optimizers import load_named_state, named_state
 from uer.utils.files import atomic_folder, remove_folder, sha256
 from uer.utils.logging import logger
@@ -36,22 +37,17 @@ FORMAT = 1
 OPTIMIZER, TRAINING, MANIFEST = "optimizer.safetensors", "training.json", "manifest.json"
 
 # Options that make another run of it when they change …
+CHANGEABLE_MODEL = ("dropout", "label_smoothing", "ignore_index")
 FIXED = (
-    *(name for name in ModelConfig.names() if name not in ("dropout", "label_smoothing", "ignore_index")),
-    *(
-        "batch_size",
-        "accumulation_steps",
-        "seed",
-        "optimizer",
-        "adam_bias_correction",
-        "world_size",
-        "freeze",
-    ),
+    *(name for name in ModelConfig.names() if name not in CHANGEABLE_MODEL),
+    *("batch_size", "accumulation_steps", "seed", "world_size"),
+    *("optimizer", "adam_bias_correction", "freeze", "ema_decay"),
 )
 # … and options that its numbers do not depend on; any other change is said.
 FREE = (
-    *("report_steps", "save_checkpoint_steps", "save_total_limit", "resume", "max_bad_steps", "verbose"),
-    *("log_path", "log_level", "log_file_level", "master_ip", "gpu_ranks", "backend"),
+    *("report_steps", "save_checkpoint_steps", "save_total_limit", "resume", "max_bad_steps"),
+    *("eval_dataset_path", "eval_steps", "gradient_checkpointing"),
+    *("verbose", "log_path", "log_level", "log_file_level", "master_ip", "gpu_ranks", "backend"),
     *("dataset_path", "output_model_path", "pretrained_model_path", "config_path"),
 )
 
@@ -85,6 +81,10 @@ class Checkpoint:
         file = state_folder(self.path) / OPTIMIZER
         load_named_state(optimizer, read_state(file, "--resume"), str(file))
 
+    def load_average(self, average: WeightAverage) -> None:
+        """Fill a running mean that was made for the model of this checkpoint."""
+        average.load(read_state(averaged_path(self.path), "--resume"))
+
     def compare(self, options: Mapping[str, Any], dataset: str) -> list[str]:
         """What has changed since, one line a change that may be.
 
@@ -113,25 +113,42 @@ class Checkpoint:
         return notes
 
 
+def averaged_path(path: str | Path) -> Path:
+    """Where the running mean of the weights of a checkpoint lies: `NAME.ema-STEP`, the suffix kept."""
+    path = Path(path)
+    name, step = path.name.rsplit("-", 1)
+    return path.with_name(f"{Path(name).stem}.ema{Path(name).suffix}-{step}")
+
+
 def write_checkpoint(
     path: Path,
     *,
     write_weights: Callable[[Path], None],
     optimizer: torch.optim.Optimizer,
     training: Mapping[str, Any],
+    average: WeightAverage | None = None,
 ) -> None:
-    """Write weights, then the state folder that makes the checkpoint count.
+    """Write weights (and their running mean), then the state folder that makes the checkpoint count.
 
     Raises:
         EnvironmentFault: the disk is full, or the folder cannot be written to.
     """
     write_weights(path)
+    weights = [path]
+    if average is not None:
+        weights.append(averaged_path(path))
+        with average.applied():
+            write_weights(weights[1])
     with atomic_folder(state_folder(path)) as folder:
         with open(folder / OPTIMIZER, "wb") as file:
             write_tensors(named_state(optimizer), file, torch_format=False)
         _write_json(folder / TRAINING, {**training, "written": time.time()})
-        files = {name: sha256(folder / name) for name in (OPTIMIZER, TRAINING)}
-        _write_json(folder / MANIFEST, {"format": FORMAT, "weights": sha256(path), "files": files})
+        manifest = {
+            "format": FORMAT,
+            "weights": {file.name: sha256(file) for file in weights},
+            "files": {name: sha256(folder / name) for name in (OPTIMIZER, TRAINING)},
+        }
+        _write_json(folder / MANIFEST, manifest)
 
 
 def _write_json(file: Path, content: Mapping[str, Any]) -> None:
@@ -159,7 +176,8 @@ def read_checkpoint(path: str | Path) -> Checkpoint:
             raise CheckpointError(
                 f"{folder} has format {manifest['format']}, this version reads up to {FORMAT}; update it."
             )
-        expected = {path: manifest["weights"], **{folder / k: v for k, v in manifest["files"].items()}}
+        expected = {path.with_name(name): digest for name, digest in manifest["weights"].items()}
+        expected.update({folder / name: digest for name, digest in manifest["files"].items()})
         for file, digest in expected.items():
             if sha256(file) != digest:
                 raise CheckpointError(f"{file} is truncated or damaged (its checksum differs).")
@@ -293,17 +311,21 @@ class Checkpoints:
         write_weights: Callable[[Path], None],
         optimizer: torch.optim.Optimizer,
         training: Mapping[str, Any],
+        average: WeightAverage | None = None,
     ) -> Path:
         """Write `NAME-STEP`; the first save of a new run removes what an earlier run left under this name."""
         path = self.path(step)
         chosen = {"threads": torch.get_num_threads(), "kernels": kernels.chosen()}
         training = {**training, **chosen, "step": step}
-        write_checkpoint(path, write_weights=write_weights, optimizer=optimizer, training=training)
+        write_checkpoint(
+            path, write_weights=write_weights, optimizer=optimizer, training=training, average=average
+        )
         kept = self.existing() if self.limit is None else self.existing()[: self.limit]
         for old in (*self._stale, *(other for other in self.existing() if other not in kept)):
             if old != path:
                 remove_folder(state_folder(old))
                 remove_checkpoint(old)
+                remove_checkpoint(averaged_path(old))
         self._stale = []
         self._remove_leftovers()
         return path

@@ -1,0 +1,53 @@
+"""What a model says of text that it is not trained on."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import torch
+from torch import nn
+
+from uer.data.batch import Batch
+from uer.training.precision import Precision
+from uer.training.report import Meter, Sums
+from uer.training.windows import to_tensors
+
+
+@torch.inference_mode()
+def evaluate(
+    model: nn.Module, batches: Iterator[Batch], *, precision: Precision, device: torch.device
+) -> dict[str, Sums]:
+    """Terms over all batches, without dropout; the model stays in the mode it was in."""
+    training, meter = model.training, Meter()
+    model.eval()
+    for batch in batches:
+        converted = to_tensors(batch).to(device)
+        with precision.autocast():
+            terms = model(converted.inputs, converted.labels)
+        meter.add(terms, converted.positions, converted.tokens)
+    model.train(training)
+    return meter.sums()
+
+
+def held_out_line(step: int, terms: dict[str, Sums]) -> str:
+    """One line: the loss, and loss, perplexity and accuracy of each term."""
+    loss = sum(sums.loss for sums in terms.values())
+    parts = [
+        f"{name}: loss {sums.loss:.3f}, perplexity {perplexity(sums.loss):.2f}, acc {sums.accuracy:.3f}"
+        for name, sums in terms.items()
+    ]
+    return f"Held-out text after {step} steps: loss {loss:.3f} ({'; '.join(parts)})"
+
+
+def perplexity(loss: float) -> float:
+    """e^loss, infinite where that is too much for a float."""
+    return float(torch.exp(torch.tensor(loss, dtype=torch.float64)))
+
+
+def held_out_record(step: int, terms: dict[str, Sums]) -> dict[str, Any]:
+    """One line of the metrics file."""
+    record: dict[str, Any] = {"step": step, "eval_loss": sum(sums.loss for sums in terms.values())}
+    for name, sums in terms.items():
+        record[f"eval_loss_{name}"], record[f"eval_acc_{name}"] = sums.loss, sums.accuracy
+    return record
