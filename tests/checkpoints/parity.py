@@ -166,6 +166,7 @@ def build_theirs(case: Case, std: float, seed: int) -> nn.Module:
     """Their model in evaluation mode."""
     import transformers
 
+    transformers.utils.logging.disable_progress_bar()
     cls = getattr(transformers, case.cls)
     model = cls(cls.config_class(**case.settings)).eval()
     if case.family in ("t5-v1_1", "mt5") and hasattr(model, "lm_head"):

@@ -1,0 +1,64 @@
+"""benchmarks/parity.py: it says what is right, and fails on what is wrong."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import shutil
+
+import pytest
+from safetensors.torch import load_file, save_file
+
+from uer.utils.files import repository_root
+
+GOLDEN = repository_root() / "tests" / "golden"
+
+
+@pytest.fixture
+def main():
+    path = repository_root() / "benchmarks" / "parity.py"
+    spec = importlib.util.spec_from_file_location("parity_benchmark", path)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module.main
+
+
+def copied(folder, era, *cases):
+    folder.mkdir(exist_ok=True)
+    for case in cases:
+        for suffix in (".json", ".safetensors"):
+            shutil.copyfile(GOLDEN / era / f"{case}{suffix}", folder / f"{case}{suffix}")
+    return folder
+
+
+def test_right_numbers(main, tmp_path, capsys):
+    folders = [
+        copied(tmp_path / "a", "uer-2021", "bert"),
+        copied(tmp_path / "b", "uer-tasks", "ner", "encoder_bigru"),
+    ]
+    assert main(["--golden", *map(str, folders)]) == 0
+    out = capsys.readouterr().out
+    assert [line.split()[0] for line in out.splitlines()] == ["bert", "encoder_bigru", "ner"]
+    assert out.count("ok") == 3
+
+
+def test_a_wrong_number_is_a_miss(main, tmp_path, capsys):
+    folder = copied(tmp_path / "a", "uer-2024", "bert")
+    tensors = load_file(folder / "bert.safetensors")
+    tensors["out.encoder"][0, 0, 0] += 1e-4
+    save_file(tensors, folder / "bert.safetensors")
+    assert main(["--golden", str(folder)]) == 1
+    assert "MISS in encoder" in capsys.readouterr().out
+
+
+def test_what_is_no_model_is_said(main, tmp_path, capsys):
+    folder = tmp_path / "a"
+    folder.mkdir()
+    (folder / "sched.json").write_text(json.dumps({"tensors": {}}))
+    assert main(["--golden", str(folder)]) == 0
+    assert "no model: an optimiser, a schedule" in capsys.readouterr().out
+
+
+def test_something_must_be_named(main):
+    with pytest.raises(SystemExit):
+        main([])
