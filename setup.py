@@ -27,6 +27,7 @@ EXTRAS["dev"] = [
     "pytest-timeout>=2.3",
     "ruff>=0.17,<0.18",
     "scipy>=1.11",
+    "seqeval>=1.2",
     "transformers>=5,<6",
 ]
 

@@ -9,7 +9,7 @@ from uer.config.options import Options, fraction, option, positive
 from uer.errors import ConfigError
 
 EARLY_STOPPING = re.compile(r"(?:(\w+):)?([1-9][0-9]*)")
-OVERFLOWS = ("truncate", "drop", "error")
+OVERFLOWS = ("truncate", "window", "drop", "error")
 
 
 @dataclass(frozen=True)
@@ -38,7 +38,8 @@ class FinetuneOptions(Options):
     )
     overflow: str = option(
         "truncate",
-        "what happens to training rows longer than --seq_length; others are always cut",
+        "what happens to training rows longer than --seq_length: cut, read in windows (tasks that label "
+        "tokens), left out, or an error; rows that are scored are never left out",
         choices=OVERFLOWS,
     )
     allow_missing: str | None = option(
@@ -79,6 +80,19 @@ class MultiLabelOptions(Options):
     threshold: float = fraction(0.5, "a label is predicted where its probability is greater")
     choose_threshold: bool = option(
         False, "take the threshold with the best score on the development file instead"
+    )
+
+
+@dataclass(frozen=True)
+class NerOptions(Options):
+    """Tagging."""
+
+    label2id_path: str | None = option(
+        None, "JSON object tag → id from 0 (default: the tags of the training file)", metavar="FILE"
+    )
+    crf_target: bool = option(False, "a conditional random field over the tags")
+    special_tokens: bool = option(
+        False, "put [CLS] and [SEP] around a row, as models of Hugging Face were fine-tuned"
     )
 
 

@@ -57,3 +57,19 @@ class ThresholdOptions(Options):
     threshold: float = fraction(
         0.5, "a label is predicted where its probability is greater (default: as the model was saved)"
     )
+
+
+@dataclass(frozen=True)
+class NerInferenceOptions(Options):
+    """Tagging."""
+
+    label2id_path: str | None = option(
+        None, "JSON object tag → id, for a model without companion folder", metavar="FILE"
+    )
+    crf_target: bool = option(False, "the model has a conditional random field (default: as it was trained)")
+    special_tokens: bool = option(False, "[CLS] and [SEP] around a row (default: as the model was trained)")
+    overflow: str = option(
+        "truncate",
+        "rows longer than --seq_length are cut, or read in windows",
+        choices=("truncate", "window"),
+    )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from uer.cli import Chosen, Command
 from uer.config.finetune import FinetuneOptions, SingleTextOptions
@@ -12,6 +12,10 @@ from uer.config.options import Options
 from uer.config.tokenizer import TokenizerOptions
 from uer.config.training import AdversarialOptions, OptimizerOptions, TrainOptions
 from uer.errors import ConfigError
+from uer.opts.tokenizer import chosen_tokenizer
+
+if TYPE_CHECKING:
+    from uer.tokenizers.base import Tokenizer
 
 
 def finetune_command(script: str, description: str, *groups: type[Options], **more: Any) -> Command:
@@ -43,6 +47,10 @@ def training_options(chosen: Chosen) -> dict[str, Any]:
 def text_options(chosen: Chosen) -> dict[str, Any]:
     """The arguments of `uer.tasks.text.TextTask` in fine-tuning."""
     options = chosen[FinetuneOptions]
+    if options.overflow == "window":
+        raise ConfigError(
+            "--overflow window is for tasks that label tokens; here choose truncate, drop or error."
+        )
     return {
         "seq_length": options.seq_length,
         "single_text_sep": chosen[SingleTextOptions].single_text_sep,
@@ -91,3 +99,40 @@ def saved_text_options(chosen: Chosen) -> dict[str, Any]:
         "seq_length": saved_setting(chosen, "seq_length", InferenceOptions.seq_length, fixed=False),
         "single_text_sep": saved_setting(chosen, "single_text_sep", SingleTextOptions.single_text_sep),
     }
+
+
+def saved_cut_tokenizer(chosen: Chosen, default: str) -> Tokenizer:
+    """`cut_tokenizer` for prediction: the companion's own where there is one."""
+    if chosen.companion is not None and chosen.companion.tokenizer is not None:
+        return chosen_tokenizer(chosen)
+    return cut_tokenizer(chosen, default)
+
+
+def cut_tokenizer(chosen: Chosen, default: str) -> Tokenizer:
+    """The tokenizer of a task that cuts text in its own way (UER tags words, and reads characters).
+
+    It has the pre-trained model's vocabulary, or the one that flags name, under `--tokenizer`, which is
+    `default` unless typed.
+
+    Raises:
+        ConfigError: flags name another vocabulary than the pre-trained model's, or none is named.
+    """
+    from uer.tokenizers import build_tokenizer, load_tokenizer
+
+    companion, options = chosen.companion, chosen[TokenizerOptions]
+    files = {name: getattr(options, name) for name in ("vocab_path", "spm_model_path", "merges_path")}
+    name = chosen.written.get("tokenizer", default)
+    settings: dict[str, Any] = {"do_lower_case": options.do_lower_case}
+    if companion is None or companion.tokenizer is None:
+        return build_tokenizer(name, **files, **settings)
+    saved = load_tokenizer(companion.tokenizer)
+    if not any(files.values()):
+        files = {key: companion.tokenizer / file for key, (file, _) in saved.files().items()}
+        settings["special_tokens_map"] = companion.tokenizer
+    tokenizer = build_tokenizer(name, **files, **settings)
+    if tokenizer.vocab.tokens != saved.vocab.tokens:
+        raise ConfigError(
+            f"the typed vocabulary has {len(tokenizer)} tokens, and the model of --pretrained_model_path "
+            f"was trained with another of {len(saved)} ({companion.tokenizer}); leave the flag out to use it."
+        )
+    return tokenizer

@@ -60,6 +60,10 @@ class PooledModel(Model):
             vectors = self.act(self.output_layer_1(vectors))
         return self.output_layer_2(vectors).float()
 
+    def predict(self, inputs: Inputs) -> Tensor:
+        """What prediction and evaluation read: the logits."""
+        return self.logits(inputs)
+
 
 def task_body(config: ModelConfig, vocab_size: int) -> Model:
     """Embedding and encoder of a configuration, without decoder and targets."""

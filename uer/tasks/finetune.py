@@ -51,7 +51,7 @@ class Task(Protocol):
         """A fresh metric; `settled`: what the task chooses on the development file has been chosen."""
 
     def score(self, metric: Metric, outputs: np.ndarray, batch: Batch, examples: Examples) -> None:
-        """Feed what `model.logits` gave for a batch to a metric."""
+        """Feed what `model.predict` gave for a batch to a metric."""
 
     def saved(self) -> dict[str, Any]:
         """`labels` and `extra` of the companion folder."""
@@ -123,7 +123,7 @@ def finetune(
     """Train a model and keep the best of its evaluations.
 
     Args:
-        model: gives terms for `model(inputs, labels)`.
+        model: gives terms for `model(inputs, labels)`, and `predict(inputs)`.
         score: the metric of the model as it stands, on the development file.
         save: keeps the model as it stands; called whenever an evaluation is better than all before.
         folder, settings: where the run's record goes, and all options, which are part of it.

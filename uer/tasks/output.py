@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import sys
 from collections.abc import Iterator, Mapping, Sequence
-from typing import IO
+from typing import IO, TextIO
 
 from uer.config.inference import PIPE
 from uer.utils.files import atomic_write
@@ -56,4 +56,9 @@ def table_writer(path: str, keep: Sequence[str] = ()) -> Iterator[TableWriter]:
 
 def say_predictions(count: int, path: str) -> None:
     """UER's line about the number of predictions."""
-    print(f"The number of prediction instances:  {count}", file=sys.stderr if path == PIPE else sys.stdout)
+    print(f"The number of prediction instances:  {count}", file=messages(path))
+
+
+def messages(path: str) -> TextIO:
+    """Where lines for the user go while predictions go to `path`."""
+    return sys.stderr if path == PIPE else sys.stdout

@@ -74,12 +74,12 @@ def evaluate(
 
     Args:
         task: has `collate`, `metric`, `score` (see `uer.tasks.finetune.Task`).
-        model: has `logits(inputs)`.
+        model: has `predict(inputs)`.
         settled: nothing is chosen on these examples any more (the test file).
     """
     metric = task.metric(settled)
     stream = batches(examples, task.collate, batch_size)
-    for batch, logits in outputs(model, model.logits, stream, precision):
+    for batch, logits in outputs(model, model.predict, stream, precision):
         task.score(metric, logits, batch, examples)
     return metric
 
@@ -89,7 +89,7 @@ class Predictor:
 
     Args:
         task: see `uer.tasks.finetune.Task`; its `name` must be the companion's.
-        model: has `logits(inputs)`.
+        model: has `predict(inputs)`.
 
     Raises:
         CheckpointError: the file does not fit the model, or is of another task.
@@ -104,9 +104,9 @@ class Predictor:
         self.precision = pick_precision(options.precision, model)
 
     def stream(self, examples: Examples) -> Iterator[tuple[Batch, np.ndarray]]:
-        """Batches, rows of like length together, and the model's logits for each."""
+        """Batches, rows of like length together, and what the model gives for each."""
         made = batches(examples, self.task.collate, self.batch_size)
-        return outputs(self.model, self.model.logits, made, self.precision)
+        return outputs(self.model, self.model.predict, made, self.precision)
 
     def logits(self, examples: Examples) -> np.ndarray:
         """float32 [n, …]: the logits of all examples in their order."""

@@ -28,8 +28,9 @@ class Examples:
 
     Attributes:
         ids: int32 [N]. seg: int8 [N], 1 first text, 2 second. offsets: int64 [n + 1].
-        labels: name → one entry a row, [n, …]; empty when the rows are to be predicted.
         long: bool [n], rows that were cut because they were longer than they may be.
+        labels: name → one entry a row, [n, …]; empty when the rows are to be predicted.
+        tokens: name → one entry an id, [N], where the task has some.
     """
 
     ids: NDArray
@@ -37,6 +38,7 @@ class Examples:
     offsets: NDArray
     long: NDArray
     labels: dict[str, NDArray] = field(default_factory=dict)
+    tokens: dict[str, NDArray] = field(default_factory=dict)
 
     def __len__(self) -> int:
         return len(self.offsets) - 1
@@ -56,18 +58,20 @@ class Examples:
             np.concatenate([[0], lengths.cumsum()]),
             self.long[rows],
             {name: values[rows] for name, values in self.labels.items()},
+            {name: values[places] for name, values in self.tokens.items()},
         )
 
-    def padded(self, rows: NDArray, pad_id: int) -> dict[str, NDArray]:
-        """The inputs `src` and `seg`, int64 [B, L], of some rows; L is the longest of them."""
+    def grid(self, values: NDArray, rows: NDArray, fill: int) -> NDArray:
+        """What lies on the ids [N] of some rows as int64 [B, L], `fill` behind them; L is the longest row."""
         lengths = self.lengths[rows]
-        width = int(lengths.max(initial=1))
-        real = np.arange(width) < lengths[:, None]
-        places = places_of(self.offsets[:-1][rows], lengths)
-        src = np.full(real.shape, pad_id, np.int64)
-        seg = np.zeros(real.shape, np.int64)
-        src[real], seg[real] = self.ids[places], self.seg[places]
-        return {"src": src, "seg": seg}
+        real = np.arange(int(lengths.max(initial=1))) < lengths[:, None]
+        out = np.full(real.shape, fill, np.int64)
+        out[real] = values[places_of(self.offsets[:-1][rows], lengths)]
+        return out
+
+    def padded(self, rows: NDArray, pad_id: int) -> dict[str, NDArray]:
+        """The inputs `src` and `seg`, int64 [B, L], of some rows."""
+        return {"src": self.grid(self.ids, rows, pad_id), "seg": self.grid(self.seg, rows, 0)}
 
 
 def places_of(starts: NDArray, lengths: NDArray) -> NDArray:

@@ -26,6 +26,7 @@ SCRIPTS = {
     "classifier": "run_classifier",
     "multi_label": "run_classifier_multi_label",
     "regression": "run_regression",
+    "ner": "run_ner",
 }
 """the script of each task whose models might be taken for another's"""
 

@@ -11,6 +11,7 @@ from sklearn import metrics as reference
 
 from uer import metrics
 from uer.errors import ConfigError
+from uer.metrics import classification, ranks
 
 
 def golden(shared, case):
@@ -26,7 +27,7 @@ def test_confusion_report_is_uers(shared):
         confusion.update(predicted[rows], tensors["in.tgt"][rows])
     assert confusion.report() == facts["lines"]
     assert (confusion.matrix == tensors["out.confusion"]).all()
-    p, r, f1 = metrics.label_scores(confusion.matrix)
+    p, r, f1 = classification.label_scores(confusion.matrix)
     for ours, theirs in ((p, "p"), (r, "r"), (f1, "f1"), (confusion.accuracy, "acc")):
         np.testing.assert_allclose(ours, tensors[f"out.{theirs}"].squeeze(), rtol=0, atol=1e-12)
 
@@ -35,7 +36,7 @@ def test_confusion_report_is_uers(shared):
 @pytest.mark.parametrize("high", [1, 10, 99999])
 def test_matrix_is_printed_as_torch_prints_it(size, high):
     matrix = np.random.default_rng(size).integers(0, high, (size, size))
-    assert metrics.matrix_text(matrix) == str(torch.tensor(matrix))
+    assert classification.matrix_text(matrix) == str(torch.tensor(matrix))
 
 
 @pytest.mark.parametrize("seed", range(5))
@@ -87,7 +88,7 @@ def test_classification_joins_both():
     lines = both.report()
     assert lines[-2].startswith("Macro F1: ") and "AUC: " in lines[-2]
     assert [*lines[:-2], lines[-1]] == both.confusion.report()
-    torch.testing.assert_close(torch.tensor(metrics.softmax(logits)), torch.tensor(logits).softmax(-1))
+    torch.testing.assert_close(torch.tensor(classification.softmax(logits)), torch.tensor(logits).softmax(-1))
     assert "auc" not in metrics.Classification(["a", "b", "c"]).scores()
     assert "auc" in metrics.Classification(["a", "b", "c"], area=True).scores()
 
@@ -108,9 +109,9 @@ def test_auc_leaves_out_a_label_that_never_occurs():
 def test_correlations_equal_scipy():
     rng = np.random.default_rng(0)
     a, b = rng.integers(0, 9, 50).astype(float), rng.normal(size=50)
-    assert metrics.pearson(a, b) == pytest.approx(stats.pearsonr(a, b).statistic, abs=1e-12)
-    assert metrics.spearman(a, b) == pytest.approx(stats.spearmanr(a, b).statistic, abs=1e-12)
-    np.testing.assert_array_equal(metrics.average_ranks(a), stats.rankdata(a))
+    assert ranks.pearson(a, b) == pytest.approx(stats.pearsonr(a, b).statistic, abs=1e-12)
+    assert ranks.spearman(a, b) == pytest.approx(stats.spearmanr(a, b).statistic, abs=1e-12)
+    np.testing.assert_array_equal(ranks.average_ranks(a), stats.rankdata(a))
 
 
 @pytest.mark.parametrize("one, other", [([], []), ([1.0], [2.0]), ([1.0, 1.0], [1.0, 2.0])])

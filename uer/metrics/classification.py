@@ -1,41 +1,18 @@
-"""Scores: objects fed with `update()` while predictions stream by, which then tell `scores()` and `report()`.
-
-`scores()` maps a name to a number; the first one selects the best model unless the user names another.
-`report()` gives the lines to log, in UER's format where UER has one. Only numpy is needed.
-"""
+"""Scores of labels: accuracy, precision, recall, F1, correlation, area under the ROC curve, label sets."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING, Protocol
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from uer.errors import pick
+from uer.metrics.ranks import average_ranks
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
 
 EPSILON = 1e-9  # UER's, in every ratio: a label that never occurs scores 0 instead of dividing by 0
-
-
-class Metric(Protocol):
-    """What the training loop and the tasks need of a metric."""
-
-    def scores(self) -> dict[str, float]:
-        """Name → number, the selecting one first."""
-
-    def report(self) -> list[str]:
-        """The lines to log."""
-
-
-def select(scores: Mapping[str, float], name: str | None) -> float:
-    """The score that decides which model is the best: the one named `name`, or the first.
-
-    Raises:
-        ConfigError: no such score.
-    """
-    return next(iter(scores.values())) if name is None else pick(name, dict(scores), "--best_metric")
 
 
 def label_scores(matrix: NDArray) -> tuple[NDArray, NDArray, NDArray]:
@@ -199,13 +176,6 @@ class Auc:
         return [f"AUC: {self.value:.4f}"]
 
 
-def average_ranks(values: ArrayLike) -> NDArray:
-    """Ranks from 1, equal values sharing the mean of theirs; float64 [n]."""
-    _, inverse, counts = np.unique(np.asarray(values), return_inverse=True, return_counts=True)
-    ends = counts.cumsum()
-    return (ends - (counts - 1) / 2)[inverse.ravel()]
-
-
 def binary_auc(scores: ArrayLike, positive: ArrayLike) -> float:
     """Probability that a positive row scores above a negative one, ties counting half (Mann-Whitney U)."""
     positive = np.asarray(positive, bool)
@@ -213,51 +183,6 @@ def binary_auc(scores: ArrayLike, positive: ArrayLike) -> float:
     if not ours or not others:
         return float("nan")
     return float((average_ranks(scores)[positive].sum() - ours * (ours + 1) / 2) / (ours * others))
-
-
-def pearson(one: ArrayLike, other: ArrayLike) -> float:
-    """Linear correlation in float64; NaN for fewer than two rows or where one side never changes."""
-    a, b = np.asarray(one, np.float64), np.asarray(other, np.float64)
-    if len(a) < 2:
-        return float("nan")
-    a, b = a - a.mean(), b - b.mean()
-    spread = np.sqrt((a * a).sum() * (b * b).sum())
-    return float((a * b).sum() / spread) if spread else float("nan")
-
-
-def spearman(one: ArrayLike, other: ArrayLike) -> float:
-    """Rank correlation: `pearson` of the ranks, ties sharing theirs."""
-    return pearson(average_ranks(one), average_ranks(other))
-
-
-class Correlation:
-    """Rank and linear correlation of predicted and gold numbers.
-
-    Args:
-        line: the report's line, with `{:.4f}` for Spearman's correlation.
-    """
-
-    def __init__(self, line: str = "Spearman corr: {:.4f}") -> None:
-        self.line = line
-        self._predicted: list[NDArray] = []
-        self._gold: list[NDArray] = []
-
-    def update(self, predicted: ArrayLike, gold: ArrayLike) -> None:
-        """Add numbers [n] and [n]."""
-        self._predicted.append(np.asarray(predicted, np.float64))
-        self._gold.append(np.asarray(gold, np.float64))
-
-    def scores(self) -> dict[str, float]:
-        """`spearman`, `pearson`."""
-        predicted, gold = (
-            np.concatenate(parts) if parts else np.empty(0) for parts in (self._predicted, self._gold)
-        )
-        return {"spearman": spearman(predicted, gold), "pearson": pearson(predicted, gold)}
-
-    def report(self) -> list[str]:
-        """UER's line, then the linear correlation."""
-        scores = self.scores()
-        return [f"Pearson corr: {scores['pearson']:.4f}", self.line.format(scores["spearman"])]
 
 
 class SetMatch:
@@ -317,44 +242,3 @@ class SetMatch:
             f"threshold: {self.threshold:g}",
             f"Acc. (Correct/Total): {scores['acc']:.4f} ({correct}/{self.total}) ",
         ]
-
-
-class Ranking:
-    """Mean reciprocal rank and mean average precision over groups of candidates."""
-
-    def __init__(self) -> None:
-        self._reciprocal: list[float] = []
-        self._precision: list[float] = []
-
-    def update(self, scores: ArrayLike, gold: ArrayLike) -> None:
-        """Add one group: scores [n] and whether each candidate is right [n].
-
-        Candidates of equal score share the best of their ranks for the reciprocal rank, once. A group
-        without a right candidate counts with the rank behind its last one, and not in the precision.
-        """
-        scores, gold = np.asarray(scores), np.asarray(gold, bool)
-        if not gold.any():
-            self._reciprocal.append(1 / (len(gold) + 1))
-            return
-        best = scores[gold].max()
-        self._reciprocal.append(1 / (1 + int((scores > best).sum())))
-        order = np.argsort(-scores, kind="stable")
-        hits = gold[order]
-        self._precision.append(float((hits.cumsum() / np.arange(1, len(hits) + 1))[hits].mean()))
-
-    def scores(self) -> dict[str, float]:
-        """`mrr`, `map`."""
-        return {"mrr": _mean(self._reciprocal), "map": _mean(self._precision)}
-
-    def report(self) -> list[str]:
-        """Both, UER's line last."""
-        scores = self.scores()
-        return [
-            f"Mean Average Precision: {scores['map']:.4f}",
-            f"Mean Reciprocal Rank: {scores['mrr']:.4f}",
-        ]
-
-
-def _mean(values: Iterable[float]) -> float:
-    values = list(values)
-    return sum(values) / len(values) if values else 0.0

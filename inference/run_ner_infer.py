@@ -1,0 +1,51 @@
+"""Tag words with a fine-tuned tagger; see docs/tasks/ner.md."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from uer.cli import run
+from uer.config.inference import InferenceOptions, NerInferenceOptions
+from uer.config.model import ModelConfig
+from uer.opts.finetune import inference_command, saved_cut_tokenizer, saved_setting
+
+COMMAND = inference_command("run_ner_infer", "Tag the words of texts.", NerInferenceOptions)
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Options → log → tokenizer → task → model → load (strict) → read → predict → write."""
+    chosen = COMMAND.parse(argv)
+    options, tagging = chosen[InferenceOptions], chosen[NerInferenceOptions]
+    chosen.start_log()
+
+    from uer.tasks.ner import NerModel, NerTask, saved_tags
+    from uer.tasks.output import messages, table_writer
+    from uer.tasks.predict import Predictor
+    from uer.tasks.table import read_chunks
+
+    tokenizer = saved_cut_tokenizer(chosen, "space")
+    labels = saved_tags(chosen.companion, tagging.label2id_path)
+    print(f"Labels:  {labels.ids}", file=messages(options.output))
+    crf = saved_setting(chosen, "crf_target", tagging.crf_target)
+    task = NerTask(
+        tokenizer,
+        labels,
+        seq_length=saved_setting(chosen, "seq_length", options.seq_length, fixed=False),
+        overflow=tagging.overflow,
+        special_tokens=saved_setting(chosen, "special_tokens", tagging.special_tokens),
+        crf=crf,
+    )
+    config = chosen[ModelConfig].replace(labels_num=len(labels))
+    predictor = Predictor(task, NerModel.build(config, len(tokenizer), crf=crf), options, chosen.companion)
+
+    with table_writer(options.output, options.keep_columns) as writer:
+        for rows in read_chunks(options.test_path, ("text_a", *options.keep_columns)):
+            writer.write({"pred_label": task.cells(predictor.stream, rows)}, rows)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(run(main))

@@ -1,0 +1,46 @@
+"""Scores: objects fed with `update()` while predictions stream by, which then tell `scores()` and `report()`.
+
+`scores()` maps a name to a number; the first one selects the best model unless the user names another.
+`report()` gives the lines to log, in UER's format where UER has one. Only numpy is needed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Protocol
+
+from uer.errors import pick
+from uer.metrics.classification import Auc, Classification, Confusion, SetMatch
+from uer.metrics.ranks import Correlation, Ranking
+from uer.metrics.spans import SpanF1
+
+__all__ = [
+    "Auc",
+    "Classification",
+    "Confusion",
+    "Correlation",
+    "Metric",
+    "Ranking",
+    "SetMatch",
+    "SpanF1",
+    "select",
+]
+
+
+class Metric(Protocol):
+    """What the training loop and the tasks need of a metric."""
+
+    def scores(self) -> dict[str, float]:
+        """Name → number, the selecting one first."""
+
+    def report(self) -> list[str]:
+        """The lines to log."""
+
+
+def select(scores: Mapping[str, float], name: str | None) -> float:
+    """The score that decides which model is the best: the one named `name`, or the first.
+
+    Raises:
+        ConfigError: no such score.
+    """
+    return next(iter(scores.values())) if name is None else pick(name, dict(scores), "--best_metric")

@@ -1,0 +1,369 @@
+"""Tagging of words: `text_a label`, words and tags with one blank between them, as many tags as words.
+
+A word may be several tokens; its tag stands at the first. The model is UER-py's: one linear layer over the
+hidden states (`output_layer`), and on request a conditional random field (`crf`).
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from uer.config.model import ModelConfig
+from uer.data.batch import IGNORE, Batch
+from uer.data.readers import read_tsv
+from uer.errors import ConfigError, DataError
+from uer.layers.layout import Layout
+from uer.metrics import SpanF1
+from uer.models.model import Inputs, Model
+from uer.targets.term import Term, term
+from uer.tasks.body import LayoutChoice, task_body
+from uer.tasks.crf import CRF
+from uer.tasks.labels import LabelMap, listing
+from uer.tasks.rows import Examples, Ragged, places_of
+from uer.tasks.table import read_table
+from uer.tasks.windows import Windows, first_stretches, windows
+from uer.utils.logging import logger
+
+if TYPE_CHECKING:
+    from uer.checkpoints.companion import Companion
+
+HEAD = (r"output_layer\.", r"crf\.")
+PAD = "[PAD]"
+"""UER's last label, of padding; no word is given it"""
+
+
+class NerModel(Model):
+    """A tag for every word.
+
+    `inputs["first"]` [B, L] is 1 at the first token of each word, 0 elsewhere.
+
+    Args:
+        body: embedding and encoder. labels_num: C, the label of padding (the last) included.
+        crf: tags are scored as sequences.
+    """
+
+    def __init__(self, body: Model, *, labels_num: int, crf: bool) -> None:
+        super().__init__(body.config, embedding=body.embedding, encoder=body.encoder)
+        self.output_layer = nn.Linear(body.config.hidden_size, labels_num)
+        self.crf = CRF(labels_num) if crf else None
+
+    @classmethod
+    def build(cls, config: ModelConfig, vocab_size: int, *, crf: bool) -> NerModel:
+        """The model of a configuration whose `labels_num` is set."""
+        return cls(task_body(config, vocab_size), labels_num=config.labels_num, crf=crf)
+
+    def logits(self, inputs: Inputs, *, layout: LayoutChoice = "auto") -> tuple[Tensor, Layout]:
+        """fp32 [N, C] of all tokens, and where they lie."""
+        side = self.source(inputs, layout)
+        hidden = self._encode(side, None, False).hidden
+        return self.output_layer(hidden).float(), side.layout
+
+    def forward(self, inputs: Inputs, labels: Inputs, *, layout: LayoutChoice = "auto") -> dict[str, Term]:
+        """The term "ner" against `labels["ner"]` [B, L], -100 where no tag stands.
+
+        Without a CRF the mean is over words, with one over rows.
+        """
+        logits, layout = self.logits(inputs, layout=layout)
+        tags = labels["ner"]
+        if self.crf is None:
+            return {"ner": term(logits, layout.pack(tags))}
+        emissions, words = self._of_words(logits, layout, inputs["first"])
+        gold = words.to_sequences(words.pack(tags))
+        loss = self.crf.nll(emissions, gold, words.real).sum()
+        correct = (
+            (self.crf.best(emissions.detach(), words.real) == gold).masked_fill(~words.real, True).all(1)
+        )
+        return {"ner": Term(loss, torch.tensor(len(tags), device=tags.device), correct.sum())}
+
+    def predict(self, inputs: Inputs) -> Tensor:
+        """The best tags, [B, L]; only those at the first token of a word mean something."""
+        logits, layout = self.logits(inputs)
+        logits[:, -1] = torch.finfo(logits.dtype).min / 4  # the label of padding
+        if self.crf is None:
+            return layout.unpack(logits.argmax(dim=1))
+        emissions, words = self._of_words(logits, layout, inputs["first"])
+        return words.unpack(words.from_sequences(self.crf.best(emissions, words.real)))
+
+    @staticmethod
+    def _of_words(logits: Tensor, layout: Layout, first: Tensor) -> tuple[Tensor, Layout]:
+        """The logits of the words alone, [S, T, C], and where the words lie."""
+        words = Layout.from_seg(first)
+        return words.to_sequences(words.pack(layout.unpack(logits))), words
+
+
+class NerTask:
+    """What a tagger reads, learns from, and scores.
+
+    Args:
+        tokenizer: cuts words into tokens; `space` leaves them whole.
+        labels: the tags, that of padding last.
+        seq_length: ids of a row or window.
+        overflow: longer rows are cut ("truncate"), read in windows ("window"), and in training also left out
+            ("drop") or an "error".
+        special_tokens: `[CLS]` and `[SEP]` around a row.
+        crf: see `NerModel`; changes what a batch counts.
+    """
+
+    name = "ner"
+
+    def __init__(
+        self,
+        tokenizer: Any,
+        labels: LabelMap,
+        *,
+        seq_length: int,
+        overflow: str = "truncate",
+        special_tokens: bool = False,
+        crf: bool = False,
+    ) -> None:
+        self.tokenizer, self.labels, self.crf = tokenizer, labels, crf
+        self.seq_length, self.overflow, self.special_tokens = seq_length, overflow, special_tokens
+        self.size = seq_length - 2 * special_tokens
+
+    def read(self, path: str | Path, *, training: bool = False) -> Examples:
+        """A labelled file as examples.
+
+        Raises:
+            DataError: a fault of the file, another number of tags than of words, an unknown tag; with
+                `--overflow error` a row that is too long.
+        """
+        table = read_table(path, ("text_a", "label"))
+        gold: list[int] = []
+        for row, line in zip(table.rows, table.lines):
+            words, tags = split(row["text_a"]), split(row["label"])
+            if len(words) != len(tags):
+                raise DataError(
+                    f"the row has {len(words)} words and {len(tags)} tags; separate both by one blank each.",
+                    path=path,
+                    line=line,
+                )
+            gold += [self.labels.id_of(tag, path, line) for tag in tags]
+        how = self.overflow if training else "window" if self.overflow == "window" else "truncate"
+        examples = self.encode(table.rows, how=how, path=str(path), lines=table.lines)
+        word = examples.tokens["word"]
+        examples.tokens["ner"] = np.where(word < 0, IGNORE, np.array(gold, np.int64)[word])
+        return examples
+
+    def encode(
+        self,
+        rows: Sequence[Mapping[str, str]],
+        *,
+        how: str | None = None,
+        path: str = "",
+        lines: Sequence[int] = (),
+    ) -> Examples:
+        """Rows as windows of ids.
+
+        `tokens["word"]` is, at the first token of a word whose tag this window gives, the word's number counted
+        over all rows, else -1; `labels["row"]` is the row of each window.
+        """
+        words = [split(row["text_a"]) for row in rows]
+        counts = np.array([len(row) for row in words], np.int64)
+        ids, offsets = word_pieces(self.tokenizer, [word for row in words for word in row])
+        ends = np.concatenate([[0], counts.cumsum()])
+        row_offsets = offsets[ends]  # where the tokens of each row begin
+        lengths = np.diff(row_offsets)
+        how = how or ("window" if self.overflow == "window" else "truncate")
+        cut = self._settle(lengths, how, path, lines)
+        word = np.full(len(ids), -1, np.int64)
+        word[offsets[:-1]] = np.arange(len(offsets) - 1)
+        return self._windows(cut, ids, word, row_offsets, lengths)
+
+    def _settle(self, lengths: np.ndarray, how: str, path: str, lines: Sequence[int]) -> Windows:
+        """The windows of all rows; what happens to long ones is said."""
+        long = lengths > self.size
+        count = int(long.sum())
+        if not count:
+            return first_stretches(lengths, self.size)
+        facts = f"{count} of {len(lengths)} rows are longer than --seq_length {self.seq_length} tokens"
+        if how == "error":
+            raise DataError(
+                f"the row is too long ({facts}); raise it, or choose --overflow truncate, window or drop.",
+                path=path,
+                line=lines[int(long.argmax())],
+            )
+        said = {
+            "truncate": "they were cut, so their last words have no tags (--overflow window reads them all)",
+            "window": "they are read in windows",
+            "drop": "they were left out",
+        }[how]
+        logger.warning(f"{path or 'input'}: {facts}; {said}.")
+        if how == "window":
+            return windows(lengths, self.size, max(1, self.size * 3 // 4))
+        cut = first_stretches(lengths, self.size)
+        if how == "drop":
+            if count == len(lengths):
+                raise DataError("every row is too long, so none is left; raise --seq_length.", path=path)
+            cut = Windows(*(part[~long] for part in cut))
+        return cut
+
+    def _windows(
+        self, cut: Windows, ids: np.ndarray, word: np.ndarray, row_offsets: np.ndarray, lengths: np.ndarray
+    ) -> Examples:
+        """Examples from flat ids and words; windows that give no word its tag are left out."""
+        starts, sizes = row_offsets[:-1][cut.row] + cut.start, cut.stop - cut.start
+        places = places_of(starts, sizes)
+        within = places - np.repeat(row_offsets[:-1][cut.row], sizes)
+        owned = (within >= np.repeat(cut.own_start, sizes)) & (within < np.repeat(cut.own_stop, sizes))
+        examples = Examples(
+            ids[places],
+            np.ones(len(places), np.int8),
+            np.concatenate([[0], sizes.cumsum()]),
+            lengths[cut.row] > self.size,
+            {"row": cut.row},
+            {"word": np.where(owned, word[places], -1)},
+        )
+        if self.special_tokens:
+            examples = surrounded(examples, self.tokenizer.cls_id, self.tokenizer.sep_id)
+        given = np.add.reduceat(examples.tokens["word"] >= 0, examples.offsets[:-1]) > 0
+        return examples if given.all() else examples.take(np.flatnonzero(given))
+
+    def collate(self, examples: Examples, rows: np.ndarray) -> Batch:
+        """A batch of some of the windows."""
+        inputs = examples.padded(rows, self.tokenizer.pad_id)
+        inputs["first"] = (examples.grid(examples.tokens["word"], rows, -1) >= 0).astype(np.int64)
+        if "ner" not in examples.tokens:
+            return Batch(inputs, {}, {}, rows)
+        gold = examples.grid(examples.tokens["ner"], rows, IGNORE)
+        count = len(rows) if self.crf else int((gold != IGNORE).sum())
+        return Batch(inputs, {"ner": gold}, {"ner": count}, rows)
+
+    def metric(self, settled: bool = False) -> SpanF1:
+        """A fresh metric."""
+        return SpanF1(self.labels.names)
+
+    def score(self, metric: SpanF1, outputs: np.ndarray, batch: Batch, examples: Examples) -> None:
+        """Feed the tags [B, L] of a batch to a metric."""
+        word, row, tags = tagged(outputs, batch, examples)
+        metric.update(word, row, tags, batch.labels["ner"][batch.inputs["first"] > 0])
+
+    def cells(
+        self,
+        predict: Callable[[Examples], Iterable[tuple[Batch, np.ndarray]]],
+        rows: Sequence[Mapping[str, str]],
+    ) -> list[str]:
+        """UER's cells: the tags of each row, a blank behind each; words that were cut off have none."""
+        examples = self.encode(rows, path="input")
+        parts = [tagged(outputs, batch, examples) for batch, outputs in predict(examples)]
+        word, row, tags = (np.concatenate(part) for part in zip(*parts))
+        order = np.argsort(word)
+        names = np.array(self.labels.names, dtype=object)[tags[order]]
+        ends = np.bincount(row, minlength=len(rows)).cumsum()
+        return ["".join(f"{name} " for name in names[a:b]) for a, b in zip([0, *ends[:-1]], ends)]
+
+    def saved(self) -> dict[str, Any]:
+        """What the companion folder keeps for prediction."""
+        extra = {"task": self.name, "seq_length": self.seq_length, "special_tokens": self.special_tokens}
+        return {"labels": self.labels.names, "extra": {**extra, "crf_target": self.crf}}
+
+
+def split(text: str) -> list[str]:
+    """Words or tags: what stands between single blanks; two blanks have an empty word between, as in UER."""
+    return text.strip().split(" ")
+
+
+def tagged(
+    outputs: np.ndarray, batch: Batch, examples: Examples
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Number, row and predicted tag of every word in a batch, int64 [m] each."""
+    first = batch.inputs["first"] > 0
+    word = examples.grid(examples.tokens["word"], batch.ids, -1)[first]
+    row = np.broadcast_to(examples.labels["row"][batch.ids][:, None], first.shape)[first]
+    return word, row, outputs[first].astype(np.int64)
+
+
+def word_pieces(tokenizer: Any, words: Sequence[str]) -> Ragged:
+    """The tokens of each word, cut once a distinct word; a word that gives none becomes the unknown token."""
+    number = {word: place for place, word in enumerate(dict.fromkeys(words))}
+    ids, offsets = tokenizer.encode_batch(list(number))
+    sizes = np.diff(offsets)
+    if not sizes.all():
+        ids = np.insert(ids, offsets[:-1][sizes == 0], tokenizer.unk_id)
+        sizes = np.maximum(sizes, 1)
+        offsets = np.concatenate([[0], sizes.cumsum()])
+    which = np.array([number[word] for word in words], np.int64)
+    return ids[places_of(offsets[:-1][which], sizes[which])], np.concatenate([[0], sizes[which].cumsum()])
+
+
+def surrounded(examples: Examples, cls_id: int, sep_id: int) -> Examples:
+    """The same rows between `[CLS]` and `[SEP]`."""
+    offsets = examples.offsets + 2 * np.arange(len(examples) + 1)
+    inner = places_of(offsets[:-1] + 1, examples.lengths)
+
+    def spread(values: np.ndarray, first: int, last: int) -> np.ndarray:
+        out = np.empty(offsets[-1], values.dtype)
+        out[offsets[:-1]], out[offsets[1:] - 1], out[inner] = first, last, values
+        return out
+
+    return Examples(
+        spread(examples.ids, cls_id, sep_id),
+        spread(examples.seg, 1, 1),
+        offsets,
+        examples.long,
+        examples.labels,
+        {name: spread(values, -1, -1) for name, values in examples.tokens.items()},
+    )
+
+
+def read_tags(train_path: str | Path, label2id_path: str | None) -> LabelMap:
+    """The tags, from a JSON file of ids or from the training file, with that of padding behind them.
+
+    Raises:
+        DataError: the JSON file is no object of ids 0, 1, 2 …
+    """
+    if label2id_path is not None:
+        return read_label2id(label2id_path)
+    names = {tag for _, row in read_tsv(train_path, ("text_a", "label")) for tag in split(row["label"])}
+    if not names:
+        raise DataError("there is no row under the header.", path=train_path)
+    return LabelMap([*sorted(names, key=lambda name: (name != "O", name)), PAD], train_path)
+
+
+def saved_tags(companion: Companion | None, label2id_path: str | None) -> LabelMap:
+    """The tags of a saved model: its companion's, or those of a JSON file.
+
+    Raises:
+        ConfigError: neither is there, or they differ.
+    """
+    typed = None if label2id_path is None else read_label2id(label2id_path)
+    saved = None if companion is None or companion.labels is None else LabelMap(companion.labels)
+    if typed is None and saved is None:
+        raise ConfigError("--label2id_path must be given: the model has no companion folder with its tags.")
+    if None not in (typed, saved) and typed.names != saved.names:
+        raise ConfigError(
+            f"--label2id_path {label2id_path} has other tags ({listing(typed.names)}) than the model of "
+            f"--load_model_path ({listing(saved.names)}); leave it out."
+        )
+    return saved or typed
+
+
+def read_label2id(path: str | Path) -> LabelMap:
+    """The tags of a JSON file {tag: id}, with that of padding behind them.
+
+    Raises:
+        DataError: missing, not JSON, or the ids are not 0, 1, 2 …, each once.
+    """
+    try:
+        ids = json.loads(Path(path).read_text(encoding="utf-8-sig"))
+    except OSError as error:
+        raise DataError(
+            f"cannot be read ({error.strerror}); name a file with --label2id_path.", path=path
+        ) from error
+    except ValueError as error:
+        raise DataError(f"is not valid JSON ({error}); it holds {{tag: id}}.", path=path) from error
+    values = list(ids.values()) if isinstance(ids, dict) else []
+    whole = values and all(type(value) is int for value in values)
+    if not whole or sorted(values) != list(range(len(values))):
+        raise DataError(
+            'must be an object of tags and their ids 0, 1, 2 …, each once, as in {"O": 0, "B-LOC": 1}.',
+            path=path,
+        )
+    names = sorted(ids, key=ids.get)
+    return LabelMap(names if names[-1] == PAD else [*names, PAD], path)
