@@ -161,8 +161,8 @@ class NerTask:
     ) -> Examples:
         """Rows as windows of ids.
 
-        `tokens["word"]` is, at the first token of a word whose tag this window gives, the word's number counted
-        over all rows, else -1; `labels["row"]` is the row of each window.
+        `tokens["word"]` is, at the first token of a word whose tag this window gives, the word's number
+        counted over all rows, else -1; `labels["row"]` is the row of each window.
         """
         words = [split(row["text_a"]) for row in rows]
         counts = np.array([len(row) for row in words], np.int64)
