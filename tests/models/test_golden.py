@@ -19,6 +19,8 @@ CASES = sorted(
     path.with_suffix("") for era in ("2024", "2021") for path in (GOLDEN / f"uer-{era}").glob("*.json")
 )
 TOLERANCE = 1e-5
+MOST_ROUNDING = 1e-4
+"""what fp32 can be off by in these models; more means that something else is computed"""
 
 
 def labels_of(case: Case) -> dict[str, Tensor]:
@@ -120,5 +122,6 @@ def test_numbers_are_those_of_uer(path: Path, tmp_path: Path) -> None:
     if max(found.values()) > TOLERANCE:
         allowed = rounding_of_uer(case, model)
         assert all(
-            difference <= max(TOLERANCE, allowed.get(name, 0)) for name, difference in found.items()
+            difference <= max(TOLERANCE, min(MOST_ROUNDING, allowed.get(name, 0)))
+            for name, difference in found.items()
         ), found
