@@ -65,7 +65,7 @@ def stages(out: str, options: QuickstartOptions) -> list[Stage]:
         Stage(
             "pre-train",
             f"pretrain.py --dataset_path {out}/dataset.pt {VOCABULARY} {BERT} --target mlm --batch_size 64 "
-            f"--adam_bias_correction --learning_rate 2e-3 --total_steps {steps} "
+            f"--mask_rate 0.25 --learning_rate 1.2e-3 --total_steps {steps} "
             f"--save_checkpoint_steps {steps} --output_model_path {out}/pretrained.bin",
             f"pretrained.bin-{steps}",
         ),

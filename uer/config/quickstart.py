@@ -14,6 +14,6 @@ class QuickstartOptions(Options):
     output_dir: str | None = option(
         None, "folder for everything it writes, emptied first (default: quickstart/ here)", metavar="FOLDER"
     )
-    total_steps: int = positive(1000, "batches of masked language modelling")
-    lm_steps: int = positive(400, "batches of language modelling")
+    total_steps: int = positive(1600, "batches of masked language modelling")
+    lm_steps: int = positive(300, "batches of language modelling")
     epochs_num: int = positive(6, "passes of the classifiers over their training file")
