@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import importlib.util
 import logging
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import ModuleType
 
 # Before anything imports torch or a tokenizer: the suite is sized for two cores.
 os.environ.setdefault("OMP_NUM_THREADS", "2")
@@ -64,6 +66,21 @@ def shared() -> Path:
     if not (folder / "data").is_dir():
         pytest.skip(f"real data absent: {folder} (name its folder in UER_TEST_DATA)")
     return folder
+
+
+@pytest.fixture
+def load_script(monkeypatch: pytest.MonkeyPatch) -> Callable[[str], ModuleType]:
+    """`load_script("finetune/run_classifier.py").main(argv)`: a script as a module."""
+
+    def load(name: str) -> ModuleType:
+        title = "script_" + name.removesuffix(".py").replace("/", "_")
+        spec = importlib.util.spec_from_file_location(title, REPOSITORY / name)
+        module = importlib.util.module_from_spec(spec)
+        monkeypatch.setitem(sys.modules, title, module)
+        spec.loader.exec_module(module)
+        return module
+
+    return load
 
 
 @pytest.fixture(autouse=True)

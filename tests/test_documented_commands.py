@@ -1,11 +1,10 @@
 """The command lines that UER's documents teach, of both generations, run as typed.
 
-Only paths (vocabularies come from the real data), numbers of steps and epochs, and flags of absent GPUs differ.
+Only paths (vocabularies come from the real data), numbers of steps and epochs, flags of absent GPUs differ.
 """
 
 from __future__ import annotations
 
-import importlib.util
 import shlex
 import shutil
 from pathlib import Path
@@ -46,16 +45,13 @@ def clone(tmp_path_factory, shared) -> Path:
 
 
 @pytest.fixture
-def typed(clone, monkeypatch):
+def typed(clone, monkeypatch, load_script):
     """Run a command line in the clone's folder and return its exit code."""
     monkeypatch.chdir(clone)
 
     def call(line: str) -> int:
         words = shlex.split(line)
-        spec = importlib.util.spec_from_file_location("typed_" + Path(words[0]).stem, ROOT / words[0])
-        module = importlib.util.module_from_spec(spec)
-        spec.loader.exec_module(module)
-        return run(module.main, words[1:])
+        return run(load_script(words[0]).main, words[1:])
 
     return call
 

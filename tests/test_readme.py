@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import re
 import shlex
@@ -73,15 +72,6 @@ def workspace(tmp_path_factory) -> Path:
                 lines = source.read_text(encoding="utf-8").splitlines(keepends=True)
                 target.write_text("".join(lines[:129]), encoding="utf-8")
     return folder
-
-
-def run_script(words: list[str]) -> None:
-    """Run a command in this process; a non-zero exit code is a failure."""
-    path = ROOT / words[0]
-    spec = importlib.util.spec_from_file_location("readme_" + path.stem, path)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    assert run(module.main, words[1:]) == 0, shlex.join(words)
 
 
 def check_dataset(words: list[str]) -> None:
@@ -166,10 +156,10 @@ def test_both_readmes_have_the_same_commands():
     assert {words[0] for words in commands(READMES[0])} == set(CHECKS)
 
 
-def test_the_commands_run_and_leave_what_they_say(workspace, monkeypatch):
+def test_the_commands_run_and_leave_what_they_say(workspace, monkeypatch, load_script):
     monkeypatch.chdir(workspace)
     for words in map(smaller, commands(READMES[0])):
-        run_script(words)
+        assert run(load_script(words[0]).main, words[1:]) == 0, shlex.join(words)
         CHECKS[words[0]](words)
 
 

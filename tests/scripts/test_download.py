@@ -1,14 +1,12 @@
 """Public files are fetched by name; a local server stands in for the hub."""
 
 import http.server
-import importlib.util
 import json
 import threading
 
 import pytest
 
 from uer.errors import ConfigError, EnvironmentFault
-from uer.utils.files import repository_root
 
 FILES = {
     "/google-bert/bert-base-chinese/resolve/main/vocab.txt": "[PAD]\n[UNK]\n甲\n".encode(),
@@ -55,12 +53,8 @@ def hub(tmp_path, monkeypatch):
 
 
 @pytest.fixture
-def main():
-    path = repository_root() / "scripts" / "download.py"
-    spec = importlib.util.spec_from_file_location("download_script", path)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module.main
+def main(load_script):
+    return load_script("scripts/download.py").main
 
 
 def test_a_file_is_fetched_as_it_is(hub, main, tmp_path):
@@ -105,7 +99,9 @@ def test_a_missing_file_is_one_line(hub, main, tmp_path, monkeypatch):
 
 
 def test_an_unreachable_hub_is_one_line(main, tmp_path, monkeypatch):
-    monkeypatch.setattr("huggingface_hub.utils._http.time.sleep", lambda seconds: None)  # it retries, patiently
+    monkeypatch.setattr(
+        "huggingface_hub.utils._http.time.sleep", lambda seconds: None
+    )  # it retries, patiently
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path / "cache"))
     with pytest.raises(EnvironmentFault, match="could not be fetched") as caught:
         main(["google_zh_vocab.txt", "--endpoint", "http://127.0.0.1:9", "--output_dir", str(tmp_path)])
