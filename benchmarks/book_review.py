@@ -1,0 +1,129 @@
+"""Does pre-training pay on real reviews? Pre-train a small MLM on the training text, fine-tune, compare.
+
+Prints dev accuracies on book_review of: the pre-trained classifier (three seeds of fine-tuning), the same
+classifier from scratch (the same budget, best of three learning rates, three seeds), and logistic
+regressions on single characters and on pairs; with the wall time of each.
+
+    python3 benchmarks/book_review.py
+"""
+
+from __future__ import annotations
+
+import re
+import shutil
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from benchmarks.common import real_data
+from uer.cli import Command, run
+from uer.config.options import Options, option, positive
+from uer.utils.files import repository_root
+
+ROOT = repository_root()
+
+
+@dataclass(frozen=True)
+class BenchmarkOptions(Options):
+    """Book reviews."""
+
+    total_steps: int = positive(3000, "batches of pre-training")
+    epochs_num: int = positive(3, "passes of fine-tuning, pre-trained or not")
+    seeds: tuple[int, ...] = option((7, 8, 9), "seeds of fine-tuning")
+    scratch_rates: tuple[float, ...] = option(
+        (1e-4, 2e-4, 4e-4), "learning rates to choose from, from scratch"
+    )
+    learning_rate: float = positive(1e-4, "learning rate behind pre-training")
+    work_dir: str | None = option(
+        None, "folder for what is written (default: a temporary one)", metavar="FOLDER"
+    )
+
+
+def call(script: str, words: str) -> tuple[float, str]:
+    """Run a script; its seconds and what it printed."""
+    began = time.perf_counter()
+    done = subprocess.run(
+        [sys.executable, str(ROOT / script), *words.split()], capture_output=True, text=True, check=False
+    )
+    if done.returncode != 0:
+        raise RuntimeError(f"{script} failed:\n{done.stderr[-2000:]}")
+    return time.perf_counter() - began, done.stdout + done.stderr
+
+
+def linear(data: Path, longest: int) -> float:
+    """Dev accuracy of a logistic regression on runs of up to `longest` characters, best of three."""
+    from sklearn.feature_extraction.text import CountVectorizer
+    from sklearn.linear_model import LogisticRegression
+
+    parts = {}
+    for name in ("train", "dev"):
+        lines = (data / f"{name}.tsv").read_text(encoding="utf-8").splitlines()[1:]
+        parts[name] = tuple(zip(*(line.split("\t")[:2] for line in lines)))
+    counter = CountVectorizer(analyzer="char", ngram_range=(1, longest), min_df=2).fit(parts["train"][1])
+    train, dev = counter.transform(parts["train"][1]), counter.transform(parts["dev"][1])
+    fitted = (LogisticRegression(C=c, max_iter=300).fit(train, parts["train"][0]) for c in (0.03, 0.1, 0.3))
+    return max(model.score(dev, parts["dev"][0]) for model in fitted)
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run all and print the table."""
+    options = Command("benchmarks/book_review.py", __doc__, BenchmarkOptions).parse(argv)[BenchmarkOptions]
+    data = real_data() / "data" / "datasets" / "book_review"
+    work = Path(options.work_dir or tempfile.mkdtemp())
+    work.mkdir(parents=True, exist_ok=True)
+    model = f"--vocab_path {real_data() / 'data' / 'models' / 'google_zh_vocab.txt'}"
+    model += f" --config_path {ROOT / 'models' / 'bert' / 'tiny_config.json'}"
+    corpus = work / "corpus.txt"
+    rows = (data / "train.tsv").read_text(encoding="utf-8").splitlines()[1:]
+    corpus.write_text("".join(row.split("\t", 1)[1] + "\n" for row in rows), encoding="utf-8")
+
+    vocabulary = model.split(" --config")[0]
+    spent, _ = call(
+        "preprocess.py",
+        f"--corpus_path {corpus} {vocabulary} --dataset_path {work}/dataset.pt --processes_num 2 "
+        "--data_processor mlm --dynamic_masking --full_sentences",
+    )
+    seconds, _ = call(
+        "pretrain.py",
+        f"--dataset_path {work}/dataset.pt {model} --target mlm --output_model_path {work}/model.bin "
+        f"--batch_size 64 --total_steps {options.total_steps} --save_checkpoint_steps {options.total_steps} --learning_rate 1e-3",
+    )
+    spent += seconds
+    print(f"pre-processed and pre-trained in {spent:.0f} s", flush=True)
+
+    def tune(rate: float, seed: int, start: str) -> tuple[float, float]:
+        words = f"--train_path {data}/train.tsv --dev_path {data}/dev.tsv {model} {start} --batch_size 32"
+        words += f" --epochs_num {options.epochs_num} --learning_rate {rate} --seed {seed}"
+        took, lines = call("finetune/run_classifier.py", f"{words} --output_model_path {work}/classifier.bin")
+        best = max(float(score) for score in re.findall(r"Acc\. \(Correct/Total\): ([0-9.]+)", lines))
+        print(
+            f"  {'pre-trained' if start else 'scratch'} rate {rate} seed {seed}: {best:.4f}, {took:.0f} s",
+            flush=True,
+        )
+        return best, took
+
+    start = f"--pretrained_model_path {work}/model.bin-{options.total_steps}"
+    tuned = [tune(options.learning_rate, seed, start) for seed in options.seeds]
+    scratch = {rate: [tune(rate, seed, "") for seed in options.seeds] for rate in options.scratch_rates}
+    best_rate = max(scratch, key=lambda rate: statistics.mean(score for score, _ in scratch[rate]))
+    table = [("pre-trained, fine-tuned", tuned), (f"from scratch, rate {best_rate}", scratch[best_rate])]
+    print(f"\n{'dev accuracy on book_review':<36} median   least   most")
+    for name, results in table:
+        scores = sorted(score for score, _ in results)
+        print(f"{name:<36} {statistics.median(scores):.4f}  {scores[0]:.4f}  {scores[-1]:.4f}")
+    for name, longest in (("logistic regression, characters", 1), ("logistic regression, + pairs", 2)):
+        print(f"{name:<36} {linear(data, longest):.4f}")
+    print(f"pre-training and one fine-tuning: {(spent + tuned[0][1]) / 60:.1f} minutes")
+    if options.work_dir is None:
+        shutil.rmtree(work)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(run(main))
