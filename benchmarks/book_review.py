@@ -92,7 +92,8 @@ def main(argv: list[str] | None = None) -> int:
     seconds, _ = call(
         "pretrain.py",
         f"--dataset_path {work}/dataset.pt {model} --target mlm --output_model_path {work}/model.bin "
-        f"--batch_size 64 --total_steps {options.total_steps} --save_checkpoint_steps {options.total_steps} --learning_rate 1e-3",
+        f"--batch_size 64 --learning_rate 1e-3 --total_steps {options.total_steps} "
+        f"--save_checkpoint_steps {options.total_steps}",
     )
     spent += seconds
     print(f"pre-processed and pre-trained in {spent:.0f} s", flush=True)
