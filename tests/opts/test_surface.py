@@ -17,7 +17,7 @@ FRAME = {"config_path", "fp16"}
 # Flag → why our default is another one.
 OTHER_DEFAULTS = {
     "target": "2024's default is a string that its own code cannot read",
-    "embedding": "2024's default is a string that its own code cannot read; word pos seg is 2021's and BERT's",
+    "embedding": "2024's default is a string that its own code cannot read; ours is that of BERT and 2021",
     "tgt_embedding": "the decoder's default depends on the generation that is typed",
     "decoder": "2021's default applies to its encoder-decoder objectives only",
     "do_lower_case": "true, as a truth value",
