@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from uer.data.pretrain_data import PretrainData
     from uer.models.model import Model
     from uer.tokenizers.base import Tokenizer
+    from uer.training.workers import Workers
 
 COMMAND = Command(
     "pretrain.py",
@@ -45,20 +46,28 @@ def main(argv: list[str] | None = None) -> int:
     files, training = chosen[PretrainOptions], chosen[TrainOptions]
     chosen.start_log()
 
+    from uer.training.launch import launch_workers
+
+    script, words = Path(__file__).resolve(), sys.argv[1:] if argv is None else argv
+    if (code := launch_workers(script, words, chosen[DistributedOptions])) is not None:
+        return code
+
     from uer.checkpoints import write_state
     from uer.training.devices import choose_workers
     from uer.training.pretraining import pretrain
     from uer.training.state import Checkpoints, fingerprint
+    from uer.training.workers import Workers
 
     workers = choose_workers(chosen[DistributedOptions])
     tokenizer = chosen_tokenizer(chosen)
     tgt_tokenizer = chosen_target_tokenizer(chosen, tokenizer)
-    data = open_data(chosen, files.dataset_path, tokenizer, tgt_tokenizer)
+    data = open_data(chosen, files.dataset_path, tokenizer, tgt_tokenizer, workers)
     held_out = None
     if files.eval_dataset_path is not None:
-        held_out = open_data(chosen, files.eval_dataset_path, tokenizer, tgt_tokenizer)
+        held_out = open_data(chosen, files.eval_dataset_path, tokenizer, tgt_tokenizer, Workers())
     header = data.store.header
-    about = {"options": chosen.effective(), "dataset": fingerprint(header)}
+    settings = {**chosen.effective(), "world_size": workers.size}
+    about = {"options": settings, "dataset": fingerprint(header)}
     checkpoints = Checkpoints(files.output_model_path, files.save_total_limit)
     found = checkpoints.find(files.resume, about)
 
@@ -76,7 +85,7 @@ def main(argv: list[str] | None = None) -> int:
     last = pretrain(
         model,
         data.get,
-        total_steps=total_steps(chosen, data),
+        total_steps=total_steps(chosen, data, workers.size),
         held_out=None if held_out is None else held_out.once,
         files=files,
         training=training,
@@ -87,11 +96,14 @@ def main(argv: list[str] | None = None) -> int:
         about=about,
         write_weights=write_weights,
     )
+    workers.close()
     logger.info("Wrote %s. Next: python3 %s", last, next_command(last, header["objective"]))
     return 0
 
 
-def open_data(chosen: Chosen, path: str, tokenizer: Tokenizer, tgt_tokenizer: Tokenizer) -> PretrainData:
+def open_data(
+    chosen: Chosen, path: str, tokenizer: Tokenizer, tgt_tokenizer: Tokenizer, workers: Workers
+) -> PretrainData:
     """A dataset, held against what was chosen."""
     from uer.data.pretrain_data import PretrainData, check_dataset
     from uer.data.store import Store
@@ -111,18 +123,20 @@ def open_data(chosen: Chosen, path: str, tokenizer: Tokenizer, tgt_tokenizer: To
         store,
         batch_size=min(training.batch_size, len(store)) if held_out else training.batch_size,
         seed=training.seed,
+        rank=workers.rank,
+        world_size=workers.size,
         masking=chosen[MaskingOptions] if chosen.written.keys() & set(MaskingOptions.names()) else None,
         tokenizer=tokenizer,
     )
 
 
-def total_steps(chosen: Chosen, data: PretrainData) -> int:
+def total_steps(chosen: Chosen, data: PretrainData, world_size: int) -> int:
     """Batches of the run, from `--total_steps`, `--epochs_num` or `--total_tokens`.
 
     Raises:
         ConfigError: two of them were typed.
     """
-    files, batch_size = chosen[PretrainOptions], chosen[TrainOptions].batch_size
+    files, batch_size = chosen[PretrainOptions], chosen[TrainOptions].batch_size * world_size
     other = next((name for name in ("epochs_num", "total_tokens") if getattr(files, name) is not None), None)
     if other is None:
         return files.total_steps

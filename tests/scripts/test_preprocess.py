@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -276,6 +277,60 @@ def test_kill_9_of_the_whole_run(vocab, monkeypatch):
     preprocess_to("d.pt", "corpus.txt", vocab)
     preprocess_to("whole.pt", "corpus.txt", vocab)
     assert Path("d.pt").read_bytes() == Path("whole.pt").read_bytes()
+
+
+def test_ctrl_c_ends_with_130_and_keeps_what_is_finished(vocab):
+    Path("corpus.txt").write_text(sentences(20_000), encoding="utf-8")
+    program = (
+        "import sys, preprocess; from uer.cli import run; from uer.data import spans; spans.SPAN = 50_000; "
+    )
+    program += "sys.exit(run(preprocess.main, sys.argv[1:]))"
+    command = [sys.executable, "-c", program, "--corpus_path", "corpus.txt", "--vocab_path", vocab]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    process = subprocess.Popen(
+        [*command, "--processes_num", "2", "--dataset_path", "d.pt"],
+        stderr=subprocess.PIPE,
+        env=environment,
+        text=True,
+    )
+    deadline = time.monotonic() + 60
+    while not list(Path().glob(".d.pt.*.parts/*.part")) and time.monotonic() < deadline:
+        time.sleep(0.01)
+    process.send_signal(signal.SIGINT)
+    _, said = process.communicate(timeout=60)
+    assert process.returncode == 130 and said.splitlines()[-1] == "interrupted"
+    assert list(Path().glob(".d.pt.*.parts/*.part")) and not Path("d.pt").exists()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("processor", ["bert", "mlm", "lm"])
+def test_memory_does_not_grow_with_the_corpus(shared, processor):
+    """2 GB of text and a line of 100 MB; each worker keeps below 500 MB."""
+    text = (shared / "data/corpora/CLUECorpusSmall_bert_sampled.txt").read_bytes()
+    with open("corpus.txt", "wb") as file:
+        for number in range(1020):
+            file.write(text)
+            if number == 500:
+                file.write("好".encode() * 35_000_000 + b"\n\n")
+    command = [
+        sys.executable,
+        str(ROOT / "preprocess.py"),
+        "--corpus_path",
+        "corpus.txt",
+        "--processes_num",
+        "2",
+    ]
+    command += [
+        "--vocab_path",
+        str(shared / "data/models/google_zh_vocab.txt"),
+        "--data_processor",
+        processor,
+    ]
+    command += [] if processor == "lm" else ["--dynamic_masking"]
+    said = subprocess.run(command, check=True, capture_output=True, text=True).stderr
+    assert int(re.search(r"at most ([\d,]+) MB a process", said)[1].replace(",", "")) < 500
+    os.remove("dataset.pt")
+    os.remove("corpus.txt")
 
 
 @pytest.mark.parametrize("processes", ["1", "2"])

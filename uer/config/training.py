@@ -100,6 +100,7 @@ class PretrainOptions(Options):
     output_model_path: str | None = option(
         None, "checkpoints are written as NAME-STEP", required=True, metavar="NAME"
     )
+    group_by_length: bool = option(False, "batches of instances of like length, so less padding")
     total_steps: int = positive(100000, "batches of the whole run")
     epochs_num: float | None = positive(None, "instead of --total_steps: passes over the dataset")
     total_tokens: int | None = positive(None, "instead of --total_steps: tokens to read")
@@ -136,6 +137,7 @@ class DistributedOptions(Options):
     world_size: int = positive(1, "number of worker processes")
     gpu_ranks: tuple[int, ...] = option((), "rank of each process; one rank alone: that GPU")
     master_ip: str = option("tcp://localhost:12345", "where the workers meet", metavar="URL")
+    timeout: int = positive(1800, "seconds after which workers that hang are ended, with their stacks")
     backend: str = option(
         "nccl", "how the workers talk: nccl on GPUs, gloo on CPUs", choices=("nccl", "gloo")
     )
