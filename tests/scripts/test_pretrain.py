@@ -344,7 +344,9 @@ def test_a_model_of_other_sizes(capsys):
 
 def test_resuming_another_run_is_refused(capsys):
     assert run(pretrain.main, words(steps=4)) == 0
-    assert "belongs to a run with batch_size 8, now it is 4" in fails(capsys, "--resume", "--batch_size", "4")
+    assert "belongs to a run with batches of 8 rows over all workers, now they have 4" in fails(
+        capsys, "--resume", "--batch_size", "4"
+    )
     assert "belongs to a run with seed 7, now it is 8" in fails(capsys, "--resume", "--seed", "8")
     assert "another dataset" in fails(capsys, "--resume", "--target", "mlm", name="mlm")
     content = Path("out.bin-4").read_bytes()

@@ -160,7 +160,7 @@ def test_another_dataset_or_another_kind_of_run_is_refused(trained, lines):
         Checkpoints("m.bin").find(NEWEST, {**ABOUT, "dataset": "d2"})
     options = {**ABOUT["options"], "batch_size": 8}
     with pytest.raises(
-        CheckpointError, match="belongs to a run with batch_size 4, now it is 8; give what that run had"
+        CheckpointError, match="belongs to a run with batches of 4 rows over all workers, now they have 8"
     ):
         Checkpoints("m.bin").find(NEWEST, {**ABOUT, "options": options})
     options = {"batch_size": 4, "learning_rate": 0.1, "report_steps": 99}

@@ -117,6 +117,11 @@ def fit(
     try:
         with listen() as stop, closing(fetched):
             loop.run(fetched, stop)
+    except RuntimeError as error:
+        explained = loop.workers.explained(error)
+        if explained is error:
+            raise
+        raise explained from error
     finally:
         log.close()
 
@@ -171,9 +176,11 @@ class _Loop:
     def run(self, windows: Any, stop: StopRequest) -> None:
         """All windows, until the end or until a stop is asked for."""
         self.model.train()
-        first = True
+        first, stopped = True, False
         for window in windows:
-            if stop.made or not self.backward(window, stop):
+            self.workers.alive()
+            stopped = not self.backward(window, stop)
+            if stopped:
                 break
             self.update(window)
             self.done = window.span.last
@@ -183,7 +190,7 @@ class _Loop:
                 first = False
             self.after(window.span)
         self.judge(wait=True)
-        if stop.made:
+        if stopped:
             self.interrupt()
 
     def seed(self, span: Span) -> None:
@@ -198,22 +205,29 @@ class _Loop:
         self.seed(window.span)
         for param in self.params:
             param.grad = None
-        weights = self.weights(window)
+        weights = self.weights(window, stop)
+        if weights is None:
+            return False
         self.loss = torch.zeros((), device=self.workers.device)
         for number, batch in enumerate(window.batches):
-            if stop.made:
+            if stop.made and self.workers.size == 1:
                 return False
             self.one_pass(batch, weights, last=number == len(window.batches) - 1, counted=True)
         if self.attack is not None:
             self.attack(lambda: self.all_passes(window, weights))
         return True
 
-    def weights(self, window: Window) -> dict[str, float]:
-        """For each term, one over the number of its predictions in this window, of all workers."""
+    def weights(self, window: Window, stop: StopRequest) -> dict[str, float] | None:
+        """For each term, one over the number of its predictions in this window, of all workers.
+
+        None when any of the workers was asked to stop: all of them learn it here, at the same window.
+        """
         counts = window.counts
-        total = self.workers.sum(torch.tensor(list(counts.values()), dtype=torch.float64))
+        values = torch.tensor([*counts.values(), stop.made], dtype=torch.float64)
+        *total, stops = self.workers.sum(values).tolist()
         # A distributed engine takes the mean of the gradients over its workers, hence their number.
-        return {name: self.workers.size / max(1.0, count) for name, count in zip(counts, total.tolist())}
+        weights = {name: self.workers.size / max(1.0, count) for name, count in zip(counts, total)}
+        return None if stops else weights
 
     def all_passes(self, window: Window, weights: dict[str, float]) -> None:
         """The window once more, for an attack."""
@@ -307,8 +321,9 @@ class _Loop:
         self.watch.pause()
         if self.evaluating is not None and (due(span, self.evaluating.every) or last):
             self.judge(wait=True)
-            self.evaluating.evaluate(self.done)
-            self.model.train()
+            if self.workers.is_first:
+                self.evaluating.evaluate(self.done)
+                self.model.train()
         if self.saving is not None and (due(span, self.saving.every) or last):
             self.save()
         self.watch.go_on()
@@ -317,15 +332,16 @@ class _Loop:
         """Hand over the figures since the report before."""
         self.judge(wait=True)
         meter, self.meter = self.meter, Meter()
+        terms, positions, tokens = meter.totals(self.workers)
         self.log.report(
             Report(
                 step=self.done,
                 total=self.total,
                 batches=meter.batches,
-                terms=meter.sums(),
+                terms=terms,
                 seconds=self.watch.read(),
-                positions=meter.positions * self.workers.size,
-                tokens=meter.tokens * self.workers.size,
+                positions=positions,
+                tokens=tokens,
                 rate=self.rate,
                 gradient_norm=float(self.norm),
                 skipped=self.skipped,
@@ -345,7 +361,8 @@ class _Loop:
             "bad_in_a_row": self.bad_in_a_row,
             "loss_scale": self.precision.state(),
         }
-        self.saving.save(self.done, progress)
+        if self.workers.is_first:
+            self.saving.save(self.done, progress)
         self.saved = self.done
 
     def interrupt(self) -> None:

@@ -94,7 +94,9 @@ def pretrain(
             found.path,
         )
         return found.path
-    log.say("Worker is training ... ")
+    shapes = [(name, tuple(param.shape)) for name, param in model.named_parameters()]
+    workers.agree("the run", f"{about} {start} {precision.name} {shapes}")
+    log.say("Worker %sis training ... ", f"{workers.rank} " if workers.size > 1 else "")
     fit(
         model,
         get_batch,

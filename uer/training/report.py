@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 import torch
 
 from uer.targets.term import Term
+from uer.training.workers import Workers
 
 FOLD = 512  # terms kept as tensors before they are added up
 
@@ -149,6 +150,16 @@ class Meter:
         return {
             name: Sums(loss, int(count), int(correct)) for name, (loss, count, correct) in self._sums.items()
         }
+
+    def totals(self, workers: Workers) -> tuple[dict[str, Sums], int, int]:
+        """Terms, positions and tokens of all workers; all of them ask at the same step."""
+        terms = self.sums()
+        flat = [float(figure) for sums in terms.values() for figure in sums]
+        values = torch.tensor([*flat, self.positions, self.tokens], dtype=torch.float64)
+        *flat, positions, tokens = workers.sum(values).tolist()
+        triples = zip(flat[::3], flat[1::3], flat[2::3])
+        added = {name: Sums(loss, int(n), int(right)) for name, (loss, n, right) in zip(terms, triples)}
+        return added, int(positions), int(tokens)
 
 
 class Stopwatch:

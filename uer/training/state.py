@@ -40,7 +40,7 @@ OPTIMIZER, TRAINING, MANIFEST = "optimizer.safetensors", "training.json", "manif
 CHANGEABLE_MODEL = ("dropout", "label_smoothing", "ignore_index")
 FIXED = (
     *(name for name in ModelConfig.names() if name not in CHANGEABLE_MODEL),
-    *("batch_size", "accumulation_steps", "seed", "world_size"),
+    *("accumulation_steps", "seed"),
     *("optimizer", "adam_bias_correction", "freeze", "ema_decay"),
 )
 # … and options that its numbers do not depend on; any other change is said.
@@ -99,6 +99,12 @@ class Checkpoint:
                 f"{self.path} belongs to a run on another dataset (fingerprint {self.training['dataset']}, "
                 f"now {dataset}); give the dataset of that run, {fresh}."
             )
+        rows = [_rows(values) for values in (self.training["options"], options)]
+        if rows[0] != rows[1]:
+            raise CheckpointError(
+                f"{self.path} belongs to a run with batches of {rows[0]} rows over all workers, now they "
+                f"have {rows[1]}; change --batch_size, {fresh}."
+            )
         notes = []
         for name, before in self.training["options"].items():
             now = options.get(name, before)
@@ -111,6 +117,11 @@ class Checkpoint:
                 )
             notes.append(f"--{name} was {before} and is {now} from here on: not the numbers of one run.")
         return notes
+
+
+def _rows(options: Mapping[str, Any]) -> int:
+    """Rows of a batch over all workers: with the same number no instance is lost or repeated."""
+    return options["batch_size"] * options.get("world_size", 1)
 
 
 def averaged_path(path: str | Path) -> Path:
@@ -254,7 +265,8 @@ class Checkpoints:
         for note in found.compare(about["options"], about["dataset"]):
             logger.warning("%s", note)
         logger.info("Resuming from %s, after %d steps.", found.path, found.step)
-        _use_threads(found.training["threads"])
+        if found.training["options"].get("world_size") == about["options"].get("world_size"):
+            _use_threads(found.training["threads"])
         return found
 
     def _newest(self) -> Checkpoint | None:

@@ -41,3 +41,16 @@ class Workers:
     def any(self, flag: Tensor) -> Tensor:
         """1 where any process has 1."""
         return flag
+
+    def agree(self, what: str, value: str) -> None:
+        """Make sure that all processes were told the same."""
+
+    def alive(self) -> None:
+        """Called every update."""
+
+    def explained(self, error: RuntimeError) -> Exception:
+        """What an error means, when it is one of the exchange between processes; else the error itself."""
+        return error
+
+    def close(self) -> None:
+        """Part from the other processes."""

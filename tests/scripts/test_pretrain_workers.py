@@ -1,0 +1,117 @@
+"""`pretrain.py` by two processes: the same numbers as by one, and one that dies ends all."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import preprocess
+import pretrain
+from uer.checkpoints import read_state
+from uer.cli import run
+
+ROOT = Path(__file__).resolve().parents[2]
+CHARS = [chr(code) for code in range(0x4E00, 0x4E60)]
+CONFIG = {
+    **{"emb_size": 16, "hidden_size": 16, "feedforward_size": 32, "heads_num": 2, "layers_num": 2},
+    **{"max_seq_length": 64, "dropout": 0.0, "hidden_act": "gelu", "embedding": ["word", "pos", "seg"]},
+    **{"encoder": "transformer", "mask": "fully_visible", "target": ["mlm"], "tie_weights": True},
+}
+
+
+@pytest.fixture(autouse=True)
+def made(tmp_path):
+    """A vocabulary, a config and a dataset whose masks do not depend on the process that asks for them."""
+    draw = np.random.default_rng(1)
+    text = ["".join(draw.choice(CHARS, int(draw.integers(8, 24)))) for _ in range(120)]
+    Path("vocab.txt").write_text("\n".join(["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *CHARS]) + "\n")
+    Path("corpus.txt").write_text("\n".join(text) + "\n")
+    Path("config.json").write_text(json.dumps(CONFIG))
+    files = ["--corpus_path", "corpus.txt", "--vocab_path", "vocab.txt", "--dataset_path", "mlm.pt"]
+    preprocess.main([*files, "--data_processor", "mlm", "--seq_length", "32", "--dup_factor", "1"])
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("localhost", 0))
+        return probe.getsockname()[1]
+
+
+def words(name: str, batch_size: int, *more: str, steps: int = 4) -> list[str]:
+    return [
+        *("--dataset_path", "mlm.pt", "--vocab_path", "vocab.txt", "--config_path", "config.json"),
+        *("--output_model_path", name, "--total_steps", str(steps), "--batch_size", str(batch_size)),
+        *("--report_steps", "2", "--save_checkpoint_steps", "2", "--learning_rate", "0.01"),
+        *("--accumulation_steps", "2", "--precision", "fp32", *more),
+    ]
+
+
+def two_workers() -> list[str]:
+    return ["--world_size", "2", "--backend", "gloo", "--master_ip", f"tcp://localhost:{free_port()}"]
+
+
+def figures(name: str) -> list[dict]:
+    lines = (Path(f"{name}.run") / "metrics.jsonl").read_text().splitlines()
+    return [json.loads(line) for line in lines]
+
+
+def test_two_workers_give_the_numbers_of_one_and_either_goes_on_from_the_other(capfd):
+    assert run(pretrain.main, words("one.bin", 16)) == 0
+    assert run(pretrain.main, words("two.bin", 8, *two_workers(), steps=2)) == 0
+    said = capfd.readouterr()
+    assert "Using distributed mode for training." in said.out and "Worker 0 is training ... " in said.err
+    assert len(re.findall("Saved two.bin-2", said.err)) == 1
+    # 2 workers × 8 rows, then 1 × 16 rows: the same instances
+    assert run(pretrain.main, words("two.bin", 16, "--resume")) == 0
+    one, two = read_state("one.bin-4"), read_state("two.bin-4")
+    assert one.keys() == two.keys()
+    assert all((one[name] - two[name]).abs().max() <= 1e-5 for name in one)
+    for ours, theirs in zip(figures("one.bin"), figures("two.bin")):
+        assert ours["loss"] == pytest.approx(theirs["loss"], rel=1e-5)
+        assert ours["acc_mlm"] == theirs["acc_mlm"] and ours["gradient_norm"] == pytest.approx(
+            theirs["gradient_norm"], rel=1e-4
+        )
+
+
+def children(process: int) -> list[int]:
+    listed = subprocess.run(["ps", "-o", "pid=", "--ppid", str(process)], capture_output=True, text=True)
+    return [int(word) for word in listed.stdout.split()]
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
+def test_a_killed_worker_ends_all_and_a_stopped_run_saves(number):
+    command = [sys.executable, str(ROOT / "pretrain.py"), *words("two.bin", 8, *two_workers(), steps=100000)]
+    process = subprocess.Popen(command, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True)
+    for line in process.stderr:
+        if " steps|" in line:
+            break
+    workers = children(process.pid)
+    began = time.monotonic()
+    os.kill(workers[1] if number == signal.SIGKILL else process.pid, number)
+    rest = process.stderr.read()
+    code = process.wait()
+    assert time.monotonic() - began < 60
+    assert not any(Path(f"/proc/{worker}").exists() for worker in workers)
+    if number == signal.SIGKILL:
+        assert code not in (0, 130)
+        assert "worker 1 was killed by SIGKILL (by hand, or by the system for want of memory)" in rest
+    else:
+        assert code == 130
+        step = int(re.search(r"Stopped after (\d+) of 100000 steps", rest).group(1))
+        assert f"Saved two.bin-{step}." in rest or Path(f"two.bin-{step}.state").is_dir()
+
+
+def test_a_fault_of_a_worker_is_one_line(capfd):
+    assert run(pretrain.main, words("two.bin", 8, *two_workers(), "--dataset_path", "none.pt")) == 2
+    errors = [line for line in capfd.readouterr().err.splitlines() if line.startswith("error: ")]
+    assert any("none.pt" in line for line in errors)

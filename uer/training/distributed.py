@@ -1,0 +1,105 @@
+"""Training by several processes with torch's DistributedDataParallel: NCCL for GPUs, gloo for CPUs."""
+
+from __future__ import annotations
+
+import contextlib
+import datetime
+import faulthandler
+import hashlib
+import os
+from contextlib import AbstractContextManager
+
+import torch
+import torch.distributed as dist
+from torch import Tensor, nn
+from torch.nn.parallel import DistributedDataParallel
+
+from uer.config.training import DistributedOptions
+from uer.errors import EnvironmentFault
+from uer.training.place import Place
+from uer.training.workers import Workers
+
+
+class DistributedWorkers(Workers):
+    """Processes that each see another part of every batch and keep the same weights.
+
+    Raises:
+        EnvironmentFault: the processes do not find each other.
+    """
+
+    def __init__(self, place: Place, device: torch.device, options: DistributedOptions) -> None:
+        super().__init__(device)
+        self.rank, self.size, self.timeout = place.rank, place.size, options.timeout
+        if device.type == "cuda":
+            torch.cuda.set_device(device)
+        try:
+            dist.init_process_group(
+                "gloo" if device.type == "cpu" else options.backend,
+                # torchrun keeps the meeting place itself (and changes it after a restart)
+                init_method="env://" if "TORCHELASTIC_RUN_ID" in os.environ else place.url,
+                rank=place.rank,
+                world_size=place.size,
+                timeout=datetime.timedelta(seconds=options.timeout),
+            )
+        except (RuntimeError, ValueError) as error:
+            reason = str(error).strip().splitlines()[0]
+            raise EnvironmentFault(
+                f"worker {place.rank} of {place.size} found nobody at {place.url} ({reason}); is the port of "
+                "--master_ip free, and does every machine reach it?"
+            ) from error
+
+    def wrap(self, model: nn.Module) -> nn.Module:
+        """The model in DistributedDataParallel."""
+        ids = None if self.device.type == "cpu" else [self.device.index]
+        return DistributedDataParallel(model, device_ids=ids, gradient_as_bucket_view=True)
+
+    def hold_gradients(self, module: nn.Module) -> AbstractContextManager:
+        """No exchange of gradients in the block."""
+        return module.no_sync()
+
+    def sum(self, values: Tensor) -> Tensor:
+        """The sum over all processes."""
+        values = values.to(self.device)
+        dist.all_reduce(values)
+        return values
+
+    def any(self, flag: Tensor) -> Tensor:
+        """1 where any process has 1."""
+        flag = flag.clone()
+        dist.all_reduce(flag, op=dist.ReduceOp.MAX)
+        return flag
+
+    def agree(self, what: str, value: str) -> None:
+        """Make sure that all processes were told the same, before the first exchange hangs over it.
+
+        Raises:
+            EnvironmentFault: they were not; the message names the ranks.
+        """
+        digest = int.from_bytes(hashlib.sha256(value.encode()).digest()[:7], "big")
+        mine = torch.tensor([digest], dtype=torch.int64, device=self.device)
+        all_of_them = [torch.zeros_like(mine) for _ in range(self.size)]
+        dist.all_gather(all_of_them, mine)
+        others = [str(rank) for rank, other in enumerate(all_of_them) if int(other) != int(all_of_them[0])]
+        if others:
+            raise EnvironmentFault(
+                f"{what} of worker {', '.join(others)} differs from that of worker 0; "
+                "start all workers with the same command, files and versions."
+            )
+
+    def alive(self) -> None:
+        """Called every update; after `--timeout` seconds without, stacks are printed and the process ends."""
+        faulthandler.dump_traceback_later(self.timeout, exit=True)
+
+    def explained(self, error: RuntimeError) -> Exception:
+        """What a failed exchange means."""
+        text = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        words = ("gloo", "connection", "nccl", "socket", "timed out")
+        if isinstance(error, dist.DistError) or any(word in text.lower() for word in words):
+            return EnvironmentFault(f"worker {self.rank} lost another worker ({text[:200]}).")
+        return error
+
+    def close(self) -> None:
+        """Leave the group."""
+        faulthandler.cancel_dump_traceback_later()
+        with contextlib.suppress(RuntimeError):
+            dist.destroy_process_group()
