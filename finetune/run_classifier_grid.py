@@ -34,7 +34,7 @@ def main(argv: list[str] | None = None) -> int:
 
     from uer.tasks.body import HEAD
     from uer.tasks.classifier import ClassifierModel, ClassifierTask, read_labels
-    from uer.tasks.finetune import Finetuning, finetune
+    from uer.tasks.finetune import Finetuning, finetune, shuffled
     from uer.tasks.search import Setting, TrialTable, grid, search, search_key
     from uer.tasks.setup import start_config, start_weights
 
@@ -71,7 +71,7 @@ def main(argv: list[str] | None = None) -> int:
         return finetune(
             model,
             task,
-            train,
+            shuffled(task, train, plans[setting]["training"]),
             **plans[setting],
             adversarial=common.adversarial,
             precision=common.precision,

@@ -34,7 +34,8 @@ def main(argv: list[str] | None = None) -> int:
     from uer.tasks.table import read_chunks
 
     tokenizer = chosen_tokenizer(chosen)
-    labels = saved_labels(options.load_model_path, chosen.companion, chosen.written.get("labels_num"))
+    typed = chosen.written.get("labels_num")
+    labels = saved_labels(options.load_model_path, chosen.companion, typed, task=ClassifierTask.name)
     task = ClassifierTask(tokenizer, labels, **saved_text_options(chosen))
     model = ClassifierModel.build(chosen[ModelConfig].replace(labels_num=len(labels)), len(tokenizer))
     predictor = Predictor(task, model, options, chosen.companion)

@@ -36,7 +36,8 @@ def main(argv: list[str] | None = None) -> int:
     from uer.tasks.table import read_chunks
 
     tokenizer = chosen_tokenizer(chosen)
-    labels = saved_labels(options.load_model_path, chosen.companion, chosen.written.get("labels_num"))
+    typed = chosen.written.get("labels_num")
+    labels = saved_labels(options.load_model_path, chosen.companion, typed, task=MultiLabelTask.name)
     threshold = saved_setting(chosen, "threshold", chosen[ThresholdOptions].threshold, fixed=False)
     task = MultiLabelTask(tokenizer, labels, threshold=threshold, **saved_text_options(chosen))
     model = MultiLabelModel.build(chosen[ModelConfig].replace(labels_num=len(labels)), len(tokenizer))

@@ -27,7 +27,7 @@ def main(argv: list[str] | None = None) -> int:
     from uer.tasks.table import read_chunks
 
     tokenizer = saved_cut_tokenizer(chosen, "space")
-    labels = saved_tags(chosen.companion, tagging.label2id_path)
+    labels = saved_tags(options.load_model_path, chosen.companion, tagging.label2id_path)
     print(f"Labels:  {labels.ids}", file=messages(options.output))
     crf = saved_setting(chosen, "crf_target", tagging.crf_target)
     task = NerTask(

@@ -13,14 +13,9 @@ OVERFLOWS = ("truncate", "window", "drop", "error")
 
 
 @dataclass(frozen=True)
-class FinetuneOptions(Options):
-    """Fine-tuning."""
+class RunOptions(Options):
+    """Fine-tuning, whatever it reads."""
 
-    train_path: str = option(help="training file", required=True, metavar="FILE")
-    dev_path: str = option(
-        help="development file, which chooses the best epoch", required=True, metavar="FILE"
-    )
-    test_path: str | None = option(None, "test file, evaluated at the end by the best model", metavar="FILE")
     pretrained_model_path: str | None = option(None, "start from these weights", metavar="FILE")
     output_model_path: str = option("models/finetuned_model.bin", "the best model goes here", metavar="FILE")
     seq_length: int = positive(128, "tokens of a row; what is longer is cut")
@@ -53,6 +48,36 @@ class FinetuneOptions(Options):
             return None
         metric, count = EARLY_STOPPING.fullmatch(self.early_stopping).groups()
         return metric, int(count)
+
+
+@dataclass(frozen=True)
+class FinetuneOptions(RunOptions):
+    """Fine-tuning."""
+
+    train_path: str = option(help="training file", required=True, metavar="FILE")
+    dev_path: str = option(
+        help="development file, which chooses the best model", required=True, metavar="FILE"
+    )
+    test_path: str | None = option(None, "test file, evaluated at the end by the best model", metavar="FILE")
+
+
+@dataclass(frozen=True)
+class MultiTaskOptions(RunOptions):
+    """Fine-tuning on several data sets."""
+
+    dataset_path_list: tuple[str, ...] = option(
+        (), "folders with train.tsv and dev.tsv, one a data set", required=True, metavar="FOLDER"
+    )
+    output_model_path: str = option(
+        "models/multitask_classifier_model.bin", "the best model goes here", metavar="FILE"
+    )
+
+    def check(self) -> None:
+        """No folder twice."""
+        if len(set(self.dataset_path_list)) != len(self.dataset_path_list):
+            raise ConfigError(
+                f"--dataset_path_list names a folder twice: {' '.join(self.dataset_path_list)}."
+            )
 
 
 @dataclass(frozen=True)

@@ -73,3 +73,12 @@ class NerInferenceOptions(Options):
         "rows longer than --seq_length are cut, or read in windows",
         choices=("truncate", "window"),
     )
+
+
+@dataclass(frozen=True)
+class MultiTaskInferenceOptions(Options):
+    """Several data sets."""
+
+    labels_num_list: tuple[int, ...] = positive(
+        (), "number of labels of each data set (default: as the model was trained)"
+    )

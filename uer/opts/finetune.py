@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from uer.cli import Chosen, Command
-from uer.config.finetune import FinetuneOptions, SingleTextOptions
+from uer.config.finetune import FinetuneOptions, RunOptions, SingleTextOptions
 from uer.config.inference import InferenceOptions
 from uer.config.model import ModelConfig
 from uer.config.options import Options
@@ -18,25 +18,26 @@ if TYPE_CHECKING:
     from uer.tokenizers.base import Tokenizer
 
 
-def finetune_command(script: str, description: str, *groups: type[Options], **more: Any) -> Command:
-    """The command of `finetune/<script>.py`, with the options that only it has."""
+def finetune_command(
+    script: str, description: str, *groups: type[Options], files: type[RunOptions] = FinetuneOptions
+) -> Command:
+    """The command of `finetune/<script>.py`, with the options that only it has; `files`: what it reads."""
     common = (ModelConfig, TokenizerOptions, OptimizerOptions, TrainOptions, AdversarialOptions)
     return Command(
         f"finetune/{script}.py",
         description,
-        FinetuneOptions,
+        files,
         *groups,
         *common,
         compat=("fp16_opt_level",),
         model="new",
-        **more,
     )
 
 
-def training_options(chosen: Chosen) -> dict[str, Any]:
+def training_options(chosen: Chosen, files: type[RunOptions] = FinetuneOptions) -> dict[str, Any]:
     """The arguments of `uer.tasks.finetune.Finetuning` that the command line gives."""
     return {
-        "options": chosen[FinetuneOptions],
+        "options": chosen[files],
         "training": chosen[TrainOptions],
         "optimization": chosen[OptimizerOptions],
         "adversarial": chosen[AdversarialOptions],
@@ -44,9 +45,9 @@ def training_options(chosen: Chosen) -> dict[str, Any]:
     }
 
 
-def text_options(chosen: Chosen) -> dict[str, Any]:
+def text_options(chosen: Chosen, files: type[RunOptions] = FinetuneOptions) -> dict[str, Any]:
     """The arguments of `uer.tasks.text.TextTask` in fine-tuning."""
-    options = chosen[FinetuneOptions]
+    options = chosen[files]
     if options.overflow == "window":
         raise ConfigError(
             "--overflow window is for tasks that label tokens; here choose truncate, drop or error."

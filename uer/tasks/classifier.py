@@ -25,6 +25,7 @@ from uer.targets.term import Term
 from uer.tasks.body import LayoutChoice, PooledModel, task_body
 from uer.tasks.labels import LabelMap
 from uer.tasks.rows import Examples
+from uer.tasks.setup import check_task
 from uer.tasks.table import Table, read_table
 from uer.tasks.text import TextTask
 
@@ -185,12 +186,13 @@ def finite(text: str, column: str, path: str | Path, line: int) -> float:
     return value
 
 
-def saved_labels(path: str, companion: Companion | None, labels_num: int | None) -> LabelMap:
+def saved_labels(path: str, companion: Companion | None, labels_num: int | None, *, task: str) -> LabelMap:
     """The labels of a saved model: its companion's, or the integers that its head has room for.
 
     Raises:
-        CheckpointError: `labels_num` was typed and is not the size of the head.
+        CheckpointError: `labels_num` was typed and is not the size of the head; the model is of another task.
     """
+    check_task(path, companion, task)
     if companion is not None and companion.labels is not None:
         return LabelMap(companion.labels, path)
     head = canonical(read_state(path, "--load_model_path")).state.get("output_layer_2.weight")

@@ -6,13 +6,13 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 from torch import nn
 
 from uer.checkpoints import load_into
-from uer.config.finetune import FinetuneOptions
+from uer.config.finetune import RunOptions
 from uer.config.model import ModelConfig
 from uer.config.training import AdversarialOptions, OptimizerOptions, TrainOptions
 from uer.data.batch import Batch
@@ -104,12 +104,33 @@ class _Patience:
             raise _EnoughError
 
 
+class Batches(NamedTuple):
+    """The batches of a run."""
+
+    period: int
+    """batches of an epoch"""
+    get: Callable[[int], Batch]
+    """number of a step, from 0 → its batch; a pure function"""
+
+
+def shuffled(task: Task, train: Examples, training: TrainOptions) -> Batches:
+    """All examples in a new order each epoch, rows of like length together."""
+    order = BatchOrder(
+        len(train),
+        training.batch_size,
+        seed=training.seed,
+        ends="keep",
+        lengths=np.ceil(train.lengths / LIKE).astype(np.int64),
+    )
+    return Batches(order.steps_per_epoch, lambda step: task.collate(train, order.batch(step)))
+
+
 def finetune(
     model: nn.Module,
     task: Task,
-    train: Examples,
+    batches: Batches,
     *,
-    options: FinetuneOptions,
+    options: RunOptions,
     training: TrainOptions,
     optimization: OptimizerOptions,
     adversarial: AdversarialOptions,
@@ -124,19 +145,13 @@ def finetune(
 
     Args:
         model: gives terms for `model(inputs, labels)`, and `predict(inputs)`.
+        batches: see `shuffled`.
         score: the metric of the model as it stands, on the development file.
         save: keeps the model as it stands; called whenever an evaluation is better than all before.
         folder, settings: where the run's record goes, and all options, which are part of it.
         quiet: no line about batches and evaluations (trials of a search).
     """
-    order = BatchOrder(
-        len(train),
-        training.batch_size,
-        seed=training.seed,
-        ends="keep",
-        lengths=np.ceil(train.lengths / LIKE).astype(np.int64),
-    )
-    period = order.steps_per_epoch
+    period = batches.period
     windows = Windows(period * options.epochs_num, training.accumulation_steps, period=period)
     log = RunLog(finetuning_line(period), total=windows.total, folder=folder, quiet=quiet)
     log.describe(settings or {}, precision=precision.name)
@@ -158,7 +173,7 @@ def finetune(
     try:
         fit(
             model,
-            lambda step: task.collate(train, order.batch(step)),
+            batches.get,
             training,
             optimizer=build_optimizer(model, optimization),
             schedule=build_schedule(optimization, windows.updates),
@@ -194,7 +209,7 @@ class Finetuning:
         model: nn.Module,
         config: ModelConfig,
         *,
-        options: FinetuneOptions,
+        options: RunOptions,
         training: TrainOptions,
         optimization: OptimizerOptions,
         adversarial: AdversarialOptions,
@@ -210,20 +225,28 @@ class Finetuning:
         common = {"batch_size": self.training.batch_size, "precision": self.precision}
         return evaluate(self.model, self.task, examples, settled=settled, **common)
 
+    def count(self, train: Any) -> int:
+        """Number of training rows."""
+        return len(train)
+
+    def batches(self, train: Any) -> Batches:
+        """The batches of the run."""
+        return shuffled(self.task, train, self.training)
+
     def save(self) -> None:
         """Keep the model as it stands at `--output_model_path`."""
         path, tokenizer = self.options.output_model_path, self.task.tokenizer
         save_model(path, self.model, self.config, tokenizer, **self.task.saved())
 
-    def fit(self, train: Examples, dev: Examples) -> Best:
-        """Train and keep the best model."""
+    def fit(self, train: Any, dev: Any) -> Best:
+        """Train and keep the best model; `train` and `dev` are what `batches` and `evaluate` take."""
         logger.info(f"Batch size: {self.training.batch_size}")
-        logger.info(f"The number of training instances: {len(train)}")
+        logger.info(f"The number of training instances: {self.count(train)}")
         logger.info("Start training.")
         best = finetune(
             self.model,
             self.task,
-            train,
+            self.batches(train),
             options=self.options,
             training=self.training,
             optimization=self.optimization,

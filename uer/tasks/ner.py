@@ -27,6 +27,7 @@ from uer.tasks.body import LayoutChoice, task_body
 from uer.tasks.crf import CRF
 from uer.tasks.labels import LabelMap, listing
 from uer.tasks.rows import Examples, Ragged, places_of
+from uer.tasks.setup import check_task
 from uer.tasks.table import read_table
 from uer.tasks.windows import Windows, first_stretches, windows
 from uer.utils.logging import logger
@@ -326,12 +327,14 @@ def read_tags(train_path: str | Path, label2id_path: str | None) -> LabelMap:
     return LabelMap([*sorted(names, key=lambda name: (name != "O", name)), PAD], train_path)
 
 
-def saved_tags(companion: Companion | None, label2id_path: str | None) -> LabelMap:
+def saved_tags(path: str, companion: Companion | None, label2id_path: str | None) -> LabelMap:
     """The tags of a saved model: its companion's, or those of a JSON file.
 
     Raises:
         ConfigError: neither is there, or they differ.
+        CheckpointError: the model is of another task.
     """
+    check_task(path, companion, NerTask.name)
     typed = None if label2id_path is None else read_label2id(label2id_path)
     saved = None if companion is None or companion.labels is None else LabelMap(companion.labels)
     if typed is None and saved is None:

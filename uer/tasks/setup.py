@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from uer.checkpoints import SEGMENT_TABLE, adapt_config, load_into, write_state
-from uer.config.finetune import FinetuneOptions
+from uer.config.finetune import RunOptions
 from uer.config.model import ModelConfig
 from uer.errors import CheckpointError, ConfigError
 from uer.models.initialize import initialize
@@ -27,6 +27,7 @@ SCRIPTS = {
     "multi_label": "run_classifier_multi_label",
     "regression": "run_regression",
     "ner": "run_ner",
+    "multi_task": "run_classifier_mt",
 }
 """the script of each task whose models might be taken for another's"""
 
@@ -44,14 +45,14 @@ def encoder_config(config: ModelConfig) -> ModelConfig:
     return config.replace(decoder=None, tgt_embedding=None, share_embedding=False)
 
 
-def start_config(config: ModelConfig, options: FinetuneOptions, **changes: Any) -> ModelConfig:
+def start_config(config: ModelConfig, options: RunOptions, **changes: Any) -> ModelConfig:
     """The configuration of a task's model: the chosen one, what the pre-trained file decides, `changes`."""
     if options.pretrained_model_path:
         config = adapt_config(config, options.pretrained_model_path)
     return config.replace(**changes)
 
 
-def start_weights(model: nn.Module, options: FinetuneOptions, *, head: Iterable[str]) -> None:
+def start_weights(model: nn.Module, options: RunOptions, *, head: Iterable[str]) -> None:
     """First values: from the pre-trained file, fresh for the head; all fresh when there is no file.
 
     Args:
@@ -77,13 +78,22 @@ def load_saved(
     Raises:
         CheckpointError: the file does not fit, or its companion says that it is of another task.
     """
+    check_task(path, companion, task)
+    load_into(model, path, flag=flag)
+
+
+def check_task(path: str, companion: Companion | None, task: str) -> None:
+    """A model says what task it is of.
+
+    Raises:
+        CheckpointError: it is of another one.
+    """
     theirs = None if companion is None else companion.extra.get("task")
     if theirs not in (None, task):
         raise CheckpointError(
             f"{path} is a model of the task '{theirs}', not '{task}'; "
             f"predict with inference/{SCRIPTS.get(theirs, theirs)}_infer.py."
         )
-    load_into(model, path, flag=flag)
 
 
 def pick_device() -> torch.device:

@@ -1,0 +1,54 @@
+"""Predict with a classifier of several data sets; see docs/tasks/multi_task.md."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from uer.cli import run
+from uer.config.finetune import SingleTextOptions
+from uer.config.inference import InferenceOptions, MultiTaskInferenceOptions, ScoreOutputOptions
+from uer.config.model import ModelConfig
+from uer.opts.finetune import inference_command, saved_text_options
+from uer.opts.tokenizer import chosen_tokenizer
+
+COMMAND = inference_command(
+    "run_classifier_mt_infer",
+    "Predict the labels of all data sets that a classifier was trained on.",
+    ScoreOutputOptions,
+    MultiTaskInferenceOptions,
+    SingleTextOptions,
+)
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Options → log → tokenizer → tasks → model → load (strict) → read → predict → write."""
+    chosen = COMMAND.parse(argv)
+    options, output = chosen[InferenceOptions], chosen[ScoreOutputOptions]
+    chosen.start_log()
+
+    from uer.tasks.classifier import ClassifierTask
+    from uer.tasks.multi_task import MultiTask, MultiTaskModel, saved_label_lists
+    from uer.tasks.output import table_writer
+    from uer.tasks.predict import Predictor
+    from uer.tasks.table import read_chunks
+
+    tokenizer = chosen_tokenizer(chosen)
+    sizes = chosen[MultiTaskInferenceOptions].labels_num_list
+    lists = saved_label_lists(options.load_model_path, chosen.companion, sizes)
+    settings = saved_text_options(chosen)
+    task = MultiTask([ClassifierTask(tokenizer, labels, **settings) for labels in lists])
+    model = MultiTaskModel.build(chosen[ModelConfig], len(tokenizer), task.sizes)
+    predictor = Predictor(task, model, options, chosen.companion)
+
+    with table_writer(options.output, options.keep_columns) as writer:
+        for rows in read_chunks(options.test_path, ("text_a", *options.keep_columns), ("text_b",)):
+            logits = predictor.logits(task.tasks[0].encode(rows))
+            writer.write(task.columns(logits, output.output_logits, output.output_prob), rows)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(run(main))
