@@ -14,6 +14,7 @@ EXTRAS = {
     "parquet": ["pyarrow>=15"],  # corpora in parquet files
     "zstd": ["zstandard>=0.20"],  # corpora compressed with zstd
     "deepspeed": ["deepspeed>=0.16"],  # the DeepSpeed engine of the training loop
+    "tensorflow": ["tensorflow>=2.16"],  # converting original BERT and ALBERT checkpoints
     "baselines": ["scikit-learn>=1.5"],  # the plain models that reports are compared with
 }
 # What the tests need: the oracles, and every feature that they exercise.

@@ -39,14 +39,14 @@ def to_uer(
         CheckpointError: it cannot be read, has another depth, or lacks tensors of the family.
     """
     family, raw = pick_family("bert" if name == "sbert" else name), read_state(path, FLAG)
-    config = _depths(path, _rows_of(family, theirs=True), raw, layers, decoder_layers)
+    config = depths(path, family, raw, layers, decoder_layers, theirs=True)
     state, left, _ = to_ours(family, raw, config, part.split())
     wanted = expected(family, config, part.split())
     words = state.get(TGT_WORD, state.get(WORD))
     for output in OUTPUTS:
         if output in wanted and words is not None:
             state.setdefault(output, words)  # a tied output layer is stored once
-    _complete(path, name, wanted, state)
+    check_complete(path, name, wanted, state)
     left = {key: tensor for key, tensor in {**left, **state}.items() if key not in wanted}
     state = {key: state[key] for key in wanted}
     if left:
@@ -80,7 +80,7 @@ def to_hugging_face(
     """
     family, found = pick_family("bert" if name == "sbert" else name), canonical(read_state(path, FLAG))
     state = _first_stream(found.state) if name == "sbert" else dict(found.state)
-    config = _depths(path, _rows_of(family, theirs=False), state, layers, decoder_layers)
+    config = depths(path, family, state, layers, decoder_layers, theirs=False)
     if name == "xlm-roberta" and POSITIONS in state and not state[POSITIONS][-2:].any():
         state[POSITIONS] = state[POSITIONS][:-2]
     if family.tables is not None and WORD in state:
@@ -91,7 +91,7 @@ def to_hugging_face(
             emb_size=width, hidden_size=width, heads_num=1, max_seq_length=max_seq_length, sinusoid=sinusoid
         )
     wanted = expected(family, config, part.split())
-    _complete(path, name, wanted, state)
+    check_complete(path, name, wanted, state)
     kept = {
         key: tensor
         for key, tensor in state.items()
@@ -103,33 +103,28 @@ def to_hugging_face(
     return theirs
 
 
-def _rows_of(family: Family, *, theirs: bool) -> list[tuple[str, bool]]:
-    """Patterns of the names that count layers, and whether they are the decoder's."""
-    out = []
-    for entry in family.rows:
-        if entry.layered:
-            name = entry.theirs.removeprefix(family.prefix) if theirs else entry.ours[0]
-            pattern = re.escape(name).replace(r"\{\}", r"(\d+)")
-            out.append((rf"(?:^|\.){pattern}$", entry.decodes))
-    return out
-
-
-def _depths(
+def depths(
     path: str | Path,
-    patterns: Iterable[tuple[str, bool]],
+    family: Family,
     state: Mapping[str, Tensor],
     layers: int | None,
     decoder_layers: int | None,
+    *,
+    theirs: bool,
 ) -> ModelConfig:
-    """A configuration with the depth of the file.
+    """A configuration with the depth of the file, whose names are theirs or ours.
 
     Raises:
         CheckpointError: the user typed another one.
     """
     depth = {False: 0, True: 0}
-    for pattern, decodes in patterns:
-        matches = (re.search(pattern, name) for name in state)
-        depth[decodes] = max([depth[decodes], *(int(match.group(1)) + 1 for match in matches if match)])
+    for entry in family.rows:
+        if entry.layered:
+            name = entry.theirs.removeprefix(family.prefix) if theirs else entry.ours[0]
+            pattern = re.compile(r"(?:^|\.)" + re.escape(name).replace(r"\{\}", r"(\d+)") + "$")
+            matches = (pattern.search(key) for key in state)
+            held = [int(match.group(1)) + 1 for match in matches if match]
+            depth[entry.decodes] = max([depth[entry.decodes], *held])
     for flag, typed, held in (
         ("--layers_num", layers, depth[False]),
         ("--decoder_layers_num", decoder_layers, depth[True]),
@@ -141,7 +136,8 @@ def _depths(
     return ModelConfig(layers_num=depth[False] or 1, decoder_layers_num=depth[True] or None)
 
 
-def _complete(path: str | Path, name: str, wanted: Iterable[str], state: Mapping[str, Tensor]) -> None:
+def check_complete(path: str | Path, name: str, wanted: Iterable[str], state: Mapping[str, Tensor]) -> None:
+    """Raise `CheckpointError` when the state lacks tensors of the family."""
     missing = [key for key in wanted if key not in state]
     if missing:
         held = f"; it holds {summary(state)}" if len(missing) > 10 else ""

@@ -55,16 +55,16 @@ class PegasusOptions(Options):
 
 
 @dataclass(frozen=True)
-class TensorFlowOptions(Options):
-    """Converting from and to TensorFlow."""
+class FromOriginalOptions(Options):
+    """Converting an original TensorFlow checkpoint."""
 
     input_model_path: str = option("models/input_model.ckpt", "checkpoint to read", metavar="FILE")
     output_model_path: str = option("models/output_model.bin", "file to write", metavar="FILE")
 
 
 @dataclass(frozen=True)
-class ToTensorFlowOptions(Options):
-    """Converting to TensorFlow."""
+class ToOriginalOptions(Options):
+    """Converting to the form of an original TensorFlow checkpoint."""
 
     input_model_path: str = option("models/input_model.bin", "file to read", metavar="FILE")
     output_model_path: str = option("models/output_model.ckpt", "checkpoint to write", metavar="FILE")

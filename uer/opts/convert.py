@@ -9,13 +9,20 @@ from uer.config.convert import (
     BertTypeOptions,
     ConvertOptions,
     DecoderLayersOptions,
+    FromOriginalOptions,
     LayersOptions,
     PegasusOptions,
     T5TypeOptions,
+    ToOriginalOptions,
 )
 from uer.utils.logging import logger
 
 PARTS = {"bert": "mlm sp", "mlm": "mlm"}
+
+
+def bert_part(options: BertTypeOptions) -> str:
+    """The head that `--type`, or in the spelling of 2021 `--target`, means."""
+    return " ".join(options.target or ()) or PARTS[options.type]
 
 
 def conversion(
@@ -47,7 +54,7 @@ def conversion(
 
         name, head = family, part
         if BertTypeOptions in groups:
-            head = " ".join(options["target"] or ()) or PARTS[options["type"]]
+            head = bert_part(chosen[BertTypeOptions])
         if T5TypeOptions in groups:
             name = options["type"]
         depths = {"layers": options.get("layers_num"), "decoder_layers": options.get("decoder_layers_num")}
@@ -63,6 +70,37 @@ def conversion(
     return main
 
 
+def original_conversion(
+    script: str, family: str, to: str, *groups: type
+) -> Callable[[list[str] | None], int]:
+    """The `main` of a command that converts from ("uer") or to ("original") a TensorFlow checkpoint."""
+    files = FromOriginalOptions if to == "uer" else ToOriginalOptions
+    what = "a TensorFlow checkpoint to UER-py" if to == "uer" else "UER-py to a TensorFlow checkpoint"
+    command = Command(f"scripts/{script}.py", f"Convert {family} weights from {what}.", files, *groups)
+
+    def main(argv: list[str] | None = None) -> int:
+        """Read, rename, write."""
+        chosen = command.parse(argv)
+        chosen.start_log()
+        source, target = chosen[files].input_model_path, chosen[files].output_model_path
+        part = bert_part(chosen[BertTypeOptions]) if BertTypeOptions in groups else PARTS["bert"]
+        layers = chosen[LayersOptions].layers_num if LayersOptions in groups else None
+
+        from uer.checkpoints import write_state
+        from uer.checkpoints.original import from_original, to_original
+
+        if to == "uer":
+            state = from_original(source, family, part, layers)
+            write_state(target, state)
+            count = len(state)
+        else:
+            count = to_original(source, target, family, part, layers)
+        logger.info("Wrote %s (%d tensors).", target, count)
+        return 0
+
+    return main
+
+
 __all__ = [
     "BertTypeOptions",
     "DecoderLayersOptions",
@@ -70,4 +108,5 @@ __all__ = [
     "PegasusOptions",
     "T5TypeOptions",
     "conversion",
+    "original_conversion",
 ]
