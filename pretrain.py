@@ -127,6 +127,7 @@ def open_data(
         world_size=workers.size,
         masking=chosen[MaskingOptions] if chosen.written.keys() & set(MaskingOptions.names()) else None,
         tokenizer=tokenizer,
+        group_by_length=chosen[PretrainOptions].group_by_length,
     )
 
 

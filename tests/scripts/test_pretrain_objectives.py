@@ -51,7 +51,12 @@ CASES = {
         ["--target", "albert", "--dup_factor", "2"],
         ["--target", "albert"],
     ),
-    "mt": ("transformer/base_config.json", PAIRS, ["--target", "seq2seq"], ["--target", "seq2seq"]),
+    "mt": (
+        "transformer/base_config.json",
+        PAIRS,
+        ["--target", "seq2seq"],
+        ["--target", "seq2seq", "--group_by_length"],
+    ),
     "prefixlm": (
         "bert/base_config.json",
         PAIRS,
