@@ -23,6 +23,8 @@ OTHER_DEFAULTS = {
     "do_lower_case": "true, as a truth value",
     "tgt_do_lower_case": "true, as a truth value",
     "data_processor": "the dataset's header or the objective decides",
+    "layers_num": "counted in the file that is converted",
+    "decoder_layers_num": "counted in the file that is converted",
     "output_model_path": "a folder of the user's is not written to without being named",
 }
 
