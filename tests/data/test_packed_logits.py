@@ -1,8 +1,9 @@
-"""Documents packed into one row do not see each other: changing one leaves the others as they are, to the bit."""
+"""Documents packed into one row do not see each other: changing one leaves the others alone, to the bit."""
 
 from __future__ import annotations
 
 import json
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -47,7 +48,7 @@ def hidden_by_document(model, batch):
     doc, row = inputs["doc"][layout_rows], layout_rows.nonzero()[:, 0]
     keys = (row * 1000 + doc).tolist()
     borders = [0, *[i for i in range(1, len(keys)) if keys[i] != keys[i - 1]], len(keys)]
-    return [flat[a:b] for a, b in zip(borders, borders[1:])]
+    return [flat[a:b] for a, b in pairwise(borders)]
 
 
 @pytest.mark.parametrize(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from uer.config.preprocess import TWO_TOKENIZERS, InstanceOptions, MaskingOptions
+from uer.config.preprocess import DATA_PROCESSORS, TWO_TOKENIZERS, InstanceOptions, MaskingOptions
 from uer.data.batch import Batch
 from uer.data.mixture import Mixture
 from uer.data.objectives.base import MaskedObjective, Objective, TokenIds
@@ -60,45 +60,50 @@ def check_dataset(
         DataError: it was made for something else; the message names both, and how to make the right one.
     """
     header, again = store.header, "make the right dataset with preprocess.py"
-
-    def refuse(message: str) -> DataError:
-        return DataError(message, path=store.path)
-
     if data_processor is not None and data_processor != store.objective:
-        raise refuse(
+        raise DataError(
             f"the dataset was made with --data_processor {store.objective}, and the run asks for "
-            f"{data_processor}; {again} --data_processor {data_processor}, or leave the flag out."
+            f"{data_processor}; {again} --data_processor {data_processor}, or leave the flag out.",
+            path=store.path,
         )
-    made = objective_of(store).targets
+    made = DATA_PROCESSORS[store.objective]
     if targets is not None and set(targets) - set(made):
-        raise refuse(
+        raise DataError(
             f"a dataset of --data_processor {store.objective} has labels for --target {' '.join(made)}, not "
-            f"for {' '.join(targets)}; {again}, or change --target."
+            f"for {' '.join(targets)}; {again}, or change --target.",
+            path=store.path,
         )
     tokens = TokenIds.from_json(header["tokenizer"])
     if vocab_size is not None and vocab_size != tokens.vocab_size:
-        raise refuse(
+        raise DataError(
             f"the dataset was made with a vocabulary of {tokens.vocab_size:,} tokens, and this one has "
-            f"{vocab_size:,}; give the vocabulary it was made with, or {again}."
+            f"{vocab_size:,}; give the vocabulary it was made with, or {again}.",
+            path=store.path,
         )
-    if fingerprint is not None and fingerprint != tokens.fingerprint:
-        raise refuse(
-            f"the dataset was made with another tokenizer ({tokens.name}, fingerprint "
-            f"{tokens.fingerprint[:12]}, not {fingerprint[:12]}); give the same vocabulary and tokenizer "
-            f"flags, or {again}."
-        )
-    side = header["target_tokenizer"] or header["tokenizer"]
-    if store.objective in TWO_TOKENIZERS and target_fingerprint not in (None, side["fingerprint"]):
-        raise refuse(
-            f"the dataset was made with another target tokenizer ({side['name']}, fingerprint "
-            f"{side['fingerprint'][:12]}, not {target_fingerprint[:12]}); give the same --tgt_vocab_path and "
-            f"target tokenizer flags, or {again}."
-        )
+    _check_tokenizer(store, tokens, fingerprint, "tokenizer", "vocabulary and tokenizer flags")
+    if store.objective in TWO_TOKENIZERS:
+        second = TokenIds.from_json(header["target_tokenizer"] or header["tokenizer"])
+        flags = "--tgt_vocab_path and target tokenizer flags"
+        _check_tokenizer(store, second, target_fingerprint, "target tokenizer", flags)
     length = header["options"]["seq_length"]
     if max_seq_length is not None and length > max_seq_length:
-        raise refuse(
+        raise DataError(
             f"the dataset was made with --seq_length {length}, and the model has {max_seq_length} positions "
-            f"(--max_seq_length); {again} --seq_length {max_seq_length}."
+            f"(--max_seq_length); {again} --seq_length {max_seq_length}.",
+            path=store.path,
+        )
+
+
+def _check_tokenizer(
+    store: Store, made_with: TokenIds, fingerprint: str | None, what: str, flags: str
+) -> None:
+    """Refuse a tokenizer other than the one that a side of the dataset was made with."""
+    if fingerprint is not None and fingerprint != made_with.fingerprint:
+        raise DataError(
+            f"the dataset was made with another {what} ({made_with.name}, fingerprint "
+            f"{made_with.fingerprint[:12]}, not {fingerprint[:12]}); give the same {flags}, or make the "
+            "right dataset with preprocess.py.",
+            path=store.path,
         )
 
 

@@ -83,6 +83,7 @@ class _Pool:
             self._idle.append(ours)
 
     def run(self, jobs: Iterator[Job]) -> Iterator[Done]:
+        """Hand out the jobs, one to a process at a time, and yield what is finished."""
         more = True
         while True:
             while more and self._idle:
