@@ -91,6 +91,7 @@ def isolated(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     monkeypatch.setattr(sys, "path", list(sys.path))
     logger = logging.getLogger("uer")
     handlers, level, propagate = list(logger.handlers), logger.level, logger.propagate
+    logger.handlers[:] = []  # those of a fixture that outlives one test
     yield
     for handler in logger.handlers:
         if handler not in handlers:

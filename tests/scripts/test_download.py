@@ -47,6 +47,7 @@ def hub(tmp_path, monkeypatch):
     threading.Thread(target=server.serve_forever, daemon=True).start()
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path / "cache"))
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_DISABLE_XET", True)
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", False)
     yield f"http://127.0.0.1:{server.server_address[1]}"
     server.shutdown()
     server.server_close()
@@ -99,9 +100,9 @@ def test_a_missing_file_is_one_line(hub, main, tmp_path, monkeypatch):
 
 
 def test_an_unreachable_hub_is_one_line(main, tmp_path, monkeypatch):
-    monkeypatch.setattr(
-        "huggingface_hub.utils._http.time.sleep", lambda seconds: None
-    )  # it retries, patiently
+    # The library retries, patiently.
+    monkeypatch.setattr("huggingface_hub.utils._http.time.sleep", lambda seconds: None)
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", False)
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path / "cache"))
     with pytest.raises(EnvironmentFault, match="could not be fetched") as caught:
         main(["google_zh_vocab.txt", "--endpoint", "http://127.0.0.1:9", "--output_dir", str(tmp_path)])

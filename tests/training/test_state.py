@@ -17,6 +17,7 @@ from tests.training.toy import Toy, batches, train
 from uer.checkpoints import read_state, write_state
 from uer.config.training import NEWEST, OptimizerOptions
 from uer.errors import CheckpointError, EnvironmentFault
+from uer.layers import kernels
 from uer.training import state
 from uer.training.optimizers import build_optimizer, named_state
 from uer.training.state import Checkpoints, fingerprint, read_checkpoint
@@ -69,7 +70,9 @@ def test_what_is_written_comes_back(trained):
         {"skipped": 1},
         "fp32",
     )
-    assert found.training["threads"] == torch.get_num_threads() and found.training["kernels"] == "none yet"
+    assert (
+        found.training["threads"] == torch.get_num_threads() and found.training["kernels"] == kernels.chosen()
+    )
     model = Toy(seed=1)
     model.load_state_dict(read_state(found.path))
     optimizer = build_optimizer(model, OptimizerOptions())

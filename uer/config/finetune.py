@@ -4,12 +4,20 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from pathlib import PurePath
 
 from uer.config.options import Options, fraction, option, positive
 from uer.errors import ConfigError
 
 EARLY_STOPPING = re.compile(r"(?:(\w+):)?([1-9][0-9]*)")
+
 OVERFLOWS = ("truncate", "window", "drop", "error")
+
+
+def fold_path(path: str, number: int) -> str:
+    """UER's name for the model of a fold: `NAME-fold_K.EXTENSION`."""
+    name = PurePath(path)
+    return str(name.with_name(f"{name.stem}-fold_{number}{name.suffix}"))
 
 
 @dataclass(frozen=True)
@@ -59,6 +67,33 @@ class FinetuneOptions(RunOptions):
         help="development file, which chooses the best model", required=True, metavar="FILE"
     )
     test_path: str | None = option(None, "test file, evaluated at the end by the best model", metavar="FILE")
+
+
+@dataclass(frozen=True)
+class CrossValidationOptions(RunOptions):
+    """Cross validation."""
+
+    train_path: str = option(help="file that is cut into folds", required=True, metavar="FILE")
+    train_features_path: str = option(
+        help="probabilities of each row by the fold that did not see it (npy)", required=True, metavar="FILE"
+    )
+    output_model_path: str = option(
+        "models/classifier_model.bin", "models go to NAME-fold_K.EXTENSION", metavar="FILE"
+    )
+    folds_num: int = option(
+        5, "number of folds", check=lambda value: value > 1, expected="a number greater than 1"
+    )
+
+    def check(self) -> None:
+        """The last epoch counts, so nothing can be chosen."""
+        for name in ("best_metric", "eval_steps", "early_stopping"):
+            if getattr(self, name) is not None:
+                raise ConfigError(
+                    f"--{name} would choose a model by the very rows it is scored on; in cross validation "
+                    "the last epoch counts, leave it out."
+                )
+        if self.overflow == "drop":
+            raise ConfigError("--overflow drop would leave rows without features; choose truncate or error.")
 
 
 @dataclass(frozen=True)

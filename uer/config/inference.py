@@ -12,20 +12,26 @@ PIPE = "-"  # standard input or output in place of a file
 
 
 @dataclass(frozen=True)
-class InferenceOptions(Options):
-    """Prediction."""
+class PredictorOptions(Options):
+    """Prediction, wherever it goes."""
 
     load_model_path: str = option(help="model that fine-tuning saved", required=True, metavar="FILE")
     test_path: str = option(help="rows to predict; -: standard input", required=True, metavar="FILE")
-    prediction_path: str | None = option(
-        None, "predictions; -: standard output, which is the default for --test_path -", metavar="FILE"
-    )
     batch_size: int = positive(64, "rows of a batch")
     seq_length: int = positive(128, "tokens of a row (default: as the model was trained, else 128)")
     precision: str = option(
         "fp32",
         "arithmetic of the matrix products; auto: bf16 where a probe finds it faster",
         choices=PRECISIONS,
+    )
+
+
+@dataclass(frozen=True)
+class InferenceOptions(PredictorOptions):
+    """Prediction."""
+
+    prediction_path: str | None = option(
+        None, "predictions; -: standard output, which is the default for --test_path -", metavar="FILE"
     )
     keep_columns: tuple[str, ...] = option(
         (), "columns of the input to copy behind the predictions", metavar="NAME"
@@ -40,6 +46,16 @@ class InferenceOptions(Options):
     def output(self) -> str:
         """Where the predictions go: a path, or `PIPE`."""
         return self.prediction_path or PIPE
+
+
+@dataclass(frozen=True)
+class FoldOptions(PredictorOptions):
+    """Prediction by the models of a cross validation."""
+
+    test_features_path: str = option(
+        help="mean probabilities of each row over the folds (npy)", required=True, metavar="FILE"
+    )
+    folds_num: int = positive(5, "number of folds")
 
 
 @dataclass(frozen=True)

@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from uer.cli import Chosen, Command
-from uer.config.finetune import FinetuneOptions, RunOptions, SingleTextOptions
-from uer.config.inference import InferenceOptions
+from uer.config.finetune import FinetuneOptions, RunOptions, SingleTextOptions, fold_path
+from uer.config.inference import InferenceOptions, PredictorOptions
 from uer.config.model import ModelConfig
 from uer.config.options import Options
 from uer.config.tokenizer import TokenizerOptions
@@ -59,19 +59,39 @@ def text_options(chosen: Chosen, files: type[RunOptions] = FinetuneOptions) -> d
     }
 
 
-def inference_command(script: str, description: str, *groups: type[Options]) -> Command:
+SAYS_ITSELF = (
+    "The saved model says by itself what it is: --load_model_path, --test_path and the path of the result "
+    "are enough."
+)
+
+
+def inference_command(
+    script: str,
+    description: str,
+    *groups: type[Options],
+    files: type[PredictorOptions] = InferenceOptions,
+    command: type[Command] = Command,
+) -> Command:
     """The command of `inference/<script>.py`, with the options that only it has."""
-    return Command(
+    return command(
         f"inference/{script}.py",
-        f"{description} The saved model says by itself what it is: --load_model_path, --test_path and "
-        "--prediction_path are enough.",
-        InferenceOptions,
+        f"{description} {SAYS_ITSELF}",
+        files,
         *groups,
         ModelConfig,
         TokenizerOptions,
         model="saved",
         model_flag="load_model_path",
     )
+
+
+class FoldCommand(Command):
+    """`--load_model_path` names the models of all folds; the companion of the first speaks for them."""
+
+    def _companion(self, written: dict[str, Any]) -> Any:
+        if self.model_flag in written:
+            written = {**written, self.model_flag: fold_path(written[self.model_flag], 0)}
+        return super()._companion(written)
 
 
 def saved_setting(chosen: Chosen, name: str, default: Any, *, fixed: bool = True) -> Any:

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from uer.layers.masks import compute_dtype
 from uer.layers.norms import at_least_fp32
-from uer.targets.term import Term, labelled
+from uer.targets.term import Term, labelled, term
 
 # Logits held at a time. A graphics card needs more rows in one product to be busy.
 LOGITS = {"cpu": 1 << 24, "cuda": 1 << 27}
@@ -25,15 +25,17 @@ FEWEST_ROWS = 256  # each turn reads and writes the gradient of the whole output
 
 
 def vocabulary_term(
-    hidden: Tensor, output: nn.Linear, labels: Tensor, *, label_smoothing: float = 0.0
+    hidden: Tensor, output: nn.Module, labels: Tensor, *, label_smoothing: float = 0.0
 ) -> Term:
     """The term of softmax(output(hidden)) against labels, as `uer.targets.term.term` of the logits.
 
     Args:
         hidden: [..., H]. labels: [...], -100 where nothing is predicted: such positions are left out.
-        output: H → V.
+        output: H → V; a linear layer, unless its weights are quantised.
     """
     hidden, labels = labelled(hidden, labels)
+    if not isinstance(output, nn.Linear):  # weights kept in another form, for reading only
+        return term(output(hidden), labels, label_smoothing=label_smoothing)
     # Inside of `forward` gradients are always off, so whether they are wanted is asked here.
     train = torch.is_grad_enabled()
     loss, correct = _VocabularyLoss.apply(hidden, output.weight, output.bias, labels, label_smoothing, train)

@@ -139,6 +139,7 @@ def finetune(
     save: Callable[[], None] | None = None,
     folder: Path | None = None,
     settings: dict[str, Any] | None = None,
+    eval_steps: int | None = None,
     quiet: bool = False,
 ) -> Best:
     """Train a model and keep the best of its evaluations.
@@ -149,6 +150,7 @@ def finetune(
         score: the metric of the model as it stands, on the development file.
         save: keeps the model as it stands; called whenever an evaluation is better than all before.
         folder, settings: where the run's record goes, and all options, which are part of it.
+        eval_steps: evaluate every so many batches, whatever the options say.
         quiet: no line about batches and evaluations (trials of a search).
     """
     period = batches.period
@@ -180,7 +182,7 @@ def finetune(
             windows=windows,
             precision=precision,
             log=log,
-            evaluating=Evaluating(evaluation, options.eval_steps or period),
+            evaluating=Evaluating(evaluation, eval_steps or options.eval_steps or period),
             attack=build_attack(model, adversarial),
             workers=Workers(next(model.parameters()).device),
             max_grad_norm=optimization.max_grad_norm,
@@ -233,10 +235,10 @@ class Finetuning:
         """The batches of the run."""
         return shuffled(self.task, train, self.training)
 
-    def save(self) -> None:
-        """Keep the model as it stands at `--output_model_path`."""
-        path, tokenizer = self.options.output_model_path, self.task.tokenizer
-        save_model(path, self.model, self.config, tokenizer, **self.task.saved())
+    def save(self, path: str | None = None) -> None:
+        """Keep the model as it stands at `path`, or at `--output_model_path`."""
+        path = path or self.options.output_model_path
+        save_model(path, self.model, self.config, self.task.tokenizer, **self.task.saved())
 
     def fit(self, train: Any, dev: Any) -> Best:
         """Train and keep the best model; `train` and `dev` are what `batches` and `evaluate` take."""

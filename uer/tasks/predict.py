@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from uer.config.inference import InferenceOptions
+from uer.config.inference import PredictorOptions
 from uer.data.batch import Batch
 from uer.metrics import Metric
 from uer.tasks.rows import Examples
@@ -84,22 +84,42 @@ def evaluate(
     return metric
 
 
+def in_order(
+    model: nn.Module, task: Any, examples: Examples, *, batch_size: int, precision: Precision
+) -> np.ndarray:
+    """float32 [n, …]: what the model gives for all examples, in their order."""
+    every = None
+    stream = batches(examples, task.collate, batch_size)
+    for batch, logits in outputs(model, model.predict, stream, precision):
+        if every is None:
+            every = np.empty((len(examples), *logits.shape[1:]), np.float32)
+        every[batch.ids] = logits
+    assert every is not None, "there is at least one row"
+    return every
+
+
 class Predictor:
     """A fine-tuned model, loaded strictly, that predicts on its device.
 
     Args:
         task: see `uer.tasks.finetune.Task`; its `name` must be the companion's.
         model: has `predict(inputs)`.
+        path: the file, where it is not `--load_model_path` itself.
 
     Raises:
         CheckpointError: the file does not fit the model, or is of another task.
     """
 
     def __init__(
-        self, task: Any, model: nn.Module, options: InferenceOptions, companion: Companion | None
+        self,
+        task: Any,
+        model: nn.Module,
+        options: PredictorOptions,
+        companion: Companion | None,
+        path: str | None = None,
     ) -> None:
         self.task, self.model, self.batch_size = task, model, options.batch_size
-        load_saved(model, options.load_model_path, companion, task=task.name)
+        load_saved(model, path or options.load_model_path, companion, task=task.name)
         model.to(pick_device())
         self.precision = pick_precision(options.precision, model)
 
@@ -110,10 +130,5 @@ class Predictor:
 
     def logits(self, examples: Examples) -> np.ndarray:
         """float32 [n, …]: the logits of all examples in their order."""
-        every = None
-        for batch, logits in self.stream(examples):
-            if every is None:
-                every = np.empty((len(examples), *logits.shape[1:]), np.float32)
-            every[batch.ids] = logits
-        assert every is not None, "there is at least one row"
-        return every
+        common = {"batch_size": self.batch_size, "precision": self.precision}
+        return in_order(self.model, self.task, examples, **common)

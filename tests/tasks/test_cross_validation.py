@@ -1,0 +1,102 @@
+"""Cross validation: UER's folds and files, features that each come from a model that did not see the row."""
+
+import random
+
+import numpy as np
+import pytest
+
+from tests.tasks.scripts import Folder, script, sentence, words
+from uer.errors import ConfigError, DataError
+from uer.metrics import Confusion
+from uer.tasks.cross_validation import folds, report
+
+
+def test_folds_are_uers():
+    assert [part.tolist() for part in folds(7, 3, "f")] == [[0, 1, 2], [3, 4, 5], [6]]
+    assert [len(part) for part in folds(10, 3, "f")] == [4, 4, 2]
+    for rows, count in ((6, 3), (4, 5)):
+        with pytest.raises(DataError, match=f"f: {rows} rows are too few for {count} folds"):
+            folds(rows, count, "f")
+
+
+def test_means_over_folds():
+    one, two = Confusion(2), Confusion(2)
+    one.update([0, 1, 1], [0, 1, 0])
+    two.update([1, 1], [1, 1])
+    macro = (one.macro_f1 + two.macro_f1) / 2
+    assert report([one, two]) == ["Acc. : 0.8333", f"Marco F1 : {macro:.4f}"]
+
+
+@pytest.fixture
+def folder(tmp_path):
+    folder, rng = Folder(tmp_path), random.Random(5)
+    rows = [[i % 2, sentence(rng, 2, 4) + (" a a a" if i % 2 else " z z z")] for i in range(31)]
+    folder.table("rows.tsv", ["label", "text_a"], rows)
+    return folder
+
+
+def train(folder, **flags):
+    settings = {
+        "train_path": folder / "rows.tsv",
+        "train_features_path": folder / "train.npy",
+        "output_model_path": folder / "model.bin",
+        "vocab_path": folder.vocab,
+        "config_path": folder.config,
+        "learning_rate": 3e-3,
+        "batch_size": 8,
+        "epochs_num": 12,
+        "folds_num": 3,
+        "pooling": "mean",
+        "precision": "fp32",
+        **flags,
+    }
+    return script("finetune/run_classifier_cv").main(words(**settings))
+
+
+@pytest.mark.parametrize("twin", ["run_classifier_cv_infer", "run_classifier_infer_cv"])
+def test_features_of_training_and_test(folder, capsys, twin):
+    train(folder)
+    log = capsys.readouterr().err
+    features = np.load(folder / "train.npy")
+    assert features.shape == (31, 2)
+    np.testing.assert_allclose(features.sum(axis=1), 1, rtol=1e-5)
+    gold = np.arange(31) % 2
+    assert (features.argmax(axis=1) == gold).mean() >= 0.9
+    accuracies = [(features[part].argmax(1) == gold[part]).mean() for part in folds(31, 3, "f")]
+    assert f"INFO] Acc. : {np.mean(accuracies):.4f}" in log and "INFO] Marco F1 : " in log
+    names = {path.name for path in folder.path.iterdir()}
+    assert {f"model-fold_{k}.bin" for k in range(3)} < names and "model.bin" not in names
+    each = []
+    for number, part in enumerate(folds(31, 3, "f")):
+        script("inference/run_classifier_infer").main(
+            words(
+                load_model_path=folder / f"model-fold_{number}.bin",
+                test_path=folder / "rows.tsv",
+                prediction_path=folder / "out.tsv",
+                output_prob=True,
+            )
+        )
+        each.append([[float(x) for x in row[1].split(" ")] for row in folder.read("out.tsv")[1]])
+        np.testing.assert_allclose(np.array(each[-1])[part], features[part], atol=1e-5)
+    capsys.readouterr()
+    common = {"load_model_path": folder / "model.bin", "test_path": folder / "rows.tsv", "folds_num": 3}
+    script(f"inference/{twin}").main(words(**common, test_features_path=folder / "test", output_prob=True))
+    assert capsys.readouterr().out == "The number of prediction instances:  31\n"
+    np.testing.assert_allclose(np.load(folder / "test.npy"), np.mean(each, axis=0), atol=1e-5)
+
+
+def test_what_makes_no_sense(folder):
+    with pytest.raises(ConfigError, match="--early_stopping would choose a model by the very rows"):
+        train(folder, early_stopping="2")
+    with pytest.raises(ConfigError, match="--overflow drop would leave rows without features"):
+        train(folder, overflow="drop")
+    with pytest.raises(ConfigError, match="--folds_num is 1; it must be a number greater than 1"):
+        train(folder, folds_num=1)
+    with pytest.raises(ConfigError, match="has no companion folder"):
+        script("inference/run_classifier_cv_infer").main(
+            words(
+                load_model_path=folder / "none.bin",
+                test_path=folder / "rows.tsv",
+                test_features_path=folder / "test.npy",
+            )
+        )
