@@ -6,7 +6,7 @@ from __future__ import annotations
 import math
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from uer.cli import Chosen, Command, run
 from uer.config.model import ModelConfig
@@ -94,6 +94,7 @@ def main(argv: list[str] | None = None) -> int:
         checkpoints=checkpoints,
         found=found,
         about=about,
+        data=facts(data),
         write_weights=write_weights,
     )
     workers.close()
@@ -175,6 +176,19 @@ def build(chosen: Chosen, vocab_size: int, tgt_vocab_size: int, resumed: Path | 
     else:
         initialize(model, deep_init=files.deep_init)
     return model
+
+
+def facts(data: PretrainData) -> dict[str, Any]:
+    """What the report says of the dataset."""
+    header = data.store.header
+    counts = {f"{name} read": count for name, count in header["counts"].items()}
+    return {
+        "file": str(data.store.path),
+        "data processor": header["objective"],
+        "instances": len(data.store),
+        "tokens of an instance, on average": round(data.mean_tokens, 1),
+        **counts,
+    }
 
 
 def next_command(model: Path, objective: str) -> str:

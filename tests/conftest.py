@@ -90,11 +90,11 @@ def isolated(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, "path", list(sys.path))
     logger = logging.getLogger("uer")
-    handlers, level, propagate = list(logger.handlers), logger.level, logger.propagate
-    logger.handlers[:] = []  # those of a fixture that outlives one test
+    level = logger.level
+    # A fixture that outlives one test may have set the log up.
+    logger.handlers[:], logger.propagate = [], True
     yield
     for handler in logger.handlers:
-        if handler not in handlers:
-            handler.close()
-    logger.handlers[:], logger.propagate = handlers, propagate
+        handler.close()
+    logger.handlers[:], logger.propagate = [], True
     logger.setLevel(level)

@@ -11,6 +11,7 @@ import pytest
 
 from tests.training.test_report import report
 from uer.errors import EnvironmentFault
+from uer.training import runlog
 from uer.training.report import pretraining_line
 from uer.training.runlog import RunLog, run_folder
 from uer.utils.logging import init_logger, logger
@@ -48,6 +49,21 @@ def test_a_resumed_run_goes_on_where_it_starts_and_a_new_one_begins_anew():
     assert [record["step"] for record in records()] == [2, 4, 6]
     log(folder=run_folder("m.bin"))
     assert records() == []
+
+
+def test_the_page_follows_the_run(monkeypatch):
+    run = log(folder=run_folder("m.bin"))
+    page = Path("m.bin.run/report.html")
+    run.report(report(step=2))
+    assert "running: 2 of 10 steps" in page.read_text()
+    run.report(report(step=4))
+    assert "running: 2 of 10 steps" in page.read_text(), "not drawn anew for every report"
+    monkeypatch.setattr(runlog, "REFRESH", -1.0)
+    run.report(report(step=6))
+    assert "running: 6 of 10 steps" in page.read_text()
+    run.report(report(step=10))
+    run.close()
+    assert "finished: 10 of 10 steps" in page.read_text()
 
 
 def test_quiet_runs_write_and_say_nothing(capsys):

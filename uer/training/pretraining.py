@@ -36,6 +36,7 @@ def pretrain(
     checkpoints: Checkpoints,
     found: Checkpoint | None,
     about: dict[str, Any],
+    data: dict[str, Any],
     write_weights: Callable[[Path], None],
 ) -> Path:
     """Train, and save on the way and at the end.
@@ -46,6 +47,7 @@ def pretrain(
         held_out: the batches of held-out text.
         found: the checkpoint whose weights it holds, when a run is resumed.
         about: what checkpoints say of the run: `options` (all effective ones) and `dataset` (fingerprint).
+        data: facts about the dataset, for the report.
         write_weights: writes the model, with its companion.
 
     Returns:
@@ -70,7 +72,7 @@ def pretrain(
         start=start,
         quiet=not workers.is_first,
     )
-    log.describe(about["options"], precision=precision.name, dataset=about["dataset"])
+    log.describe(about["options"], precision=precision.name, dataset=about["dataset"], data=data)
     parameters = sum(param.numel() for param in model.parameters())
     log.say("%s parameters; precision %s (%s).", f"{parameters:,}", precision.name, reason)
 

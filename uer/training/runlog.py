@@ -1,7 +1,8 @@
 """What a run leaves behind to be read: lines in the log, a folder `NAME.run/`, a progress bar on a terminal.
 
 The folder holds `config.json` (all effective options), `environment.json` (versions, machine, what was
-chosen) and `metrics.jsonl` (one JSON object a report). A resumed run goes on in the same file.
+chosen), `metrics.jsonl` (one JSON object a report), and `report.html`, which shows them. A resumed run
+goes on in the same files.
 """
 
 from __future__ import annotations
@@ -17,10 +18,12 @@ from typing import Any
 import torch
 
 from uer import __version__
+from uer.training.page import write_page
 from uer.training.report import Report
 from uer.utils.files import atomic_write, write_fault
 from uer.utils.logging import logger
 
+REFRESH = 5.0  # seconds between two versions of the page while the run lives
 METRICS, CONFIG, ENVIRONMENT = "metrics.jsonl", "config.json", "environment.json"
 
 
@@ -67,14 +70,14 @@ class RunLog:
     ) -> None:
         self.line, self.folder, self.quiet = line, None if quiet else folder, quiet
         self._bar = None if quiet else _progress_bar(total, start)
-        self._began = time.time()
+        self.total, self._records, self._drawn = total, [], 0.0
         if self.folder is not None:
             self._trim(start)
 
     def _trim(self, start: int) -> None:
         """Keep the records up to `start`."""
         file = self.folder / METRICS
-        kept = [line for line in _lines(file) if start and line["step"] <= start]
+        self._records = kept = [line for line in _lines(file) if start and line["step"] <= start]
         with atomic_write(file) as out:
             out.writelines(json.dumps(record) + "\n" for record in kept)
 
@@ -103,12 +106,21 @@ class RunLog:
         """Append one JSON line to the metrics file."""
         if self.folder is None:
             return
-        file = self.folder / METRICS
+        file, figures = self.folder / METRICS, {**figures, "time": round(time.time(), 3)}
         try:
             with open(file, "a", encoding="utf-8") as out:
-                out.write(json.dumps({**figures, "time": round(time.time(), 3)}) + "\n")
+                out.write(json.dumps(figures) + "\n")
         except OSError as error:
             raise write_fault(file, error) from error
+        self._records.append(figures)
+        if time.monotonic() - self._drawn > REFRESH:
+            self._draw(running=True)
+
+    def _draw(self, *, running: bool) -> None:
+        """Bring the page up to date."""
+        name = self.folder.name.removesuffix(".run")
+        write_page(self.folder, name, self.total, self._records, running=running)
+        self._drawn = time.monotonic()
 
     def advance(self, step: int) -> None:
         """Move the bar to `step` batches."""
@@ -116,7 +128,9 @@ class RunLog:
             self._bar.update(step - self._bar.n)
 
     def close(self) -> None:
-        """Take the bar away."""
+        """Take the bar away, and leave the page as it is at the end."""
+        if self.folder is not None:
+            self._draw(running=False)
         if self._bar is not None:
             self._bar.close()
             self._bar = None

@@ -1,0 +1,100 @@
+"""The page of a run: complete by itself, safe, and drawn right."""
+
+from __future__ import annotations
+
+import json
+import re
+from html.parser import HTMLParser
+from pathlib import Path
+
+import pytest
+
+from uer.training.page import _ticks, chart, write_page
+
+RECORDS = [
+    {"step": step, "loss": 10 / step, "loss_mlm": 9 / step, "loss_sp": 1 / step, "acc_mlm": step / 100}
+    | {"learning_rate": 1e-4, "gradient_norm": 1.0, "tokens_per_second": 2000.0, "skipped": 0}
+    for step in range(10, 101, 10)
+]
+
+
+class Tags(HTMLParser):
+    """Counts tags and holds that all are closed in order."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.open, self.count, self.links = [], {}, []
+
+    def handle_starttag(self, tag, attributes):
+        self.count[tag] = self.count.get(tag, 0) + 1
+        self.links += [value for name, value in attributes if name in ("src", "href")]
+        if tag != "meta":
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag, attributes):
+        self.count[tag] = self.count.get(tag, 0) + 1
+
+    def handle_endtag(self, tag):
+        assert self.open.pop() == tag
+
+
+def page(records=RECORDS, total=100, *, running=False, config=None) -> tuple[str, Tags]:
+    folder = Path("m.bin.run")
+    folder.mkdir(exist_ok=True)
+    (folder / "config.json").write_text(json.dumps(config or {"batch_size": 64, "gpu_ranks": [], "x": None}))
+    (folder / "environment.json").write_text(json.dumps({"torch": "2.13", "data": {"instances": 12345}}))
+    write_page(folder, "m.bin", total, records, running=running)
+    text = (folder / "report.html").read_text(encoding="utf-8")
+    tags = Tags()
+    tags.feed(text)
+    assert not tags.open
+    return text, tags
+
+
+def test_the_page_is_whole_and_needs_nothing_else():
+    text, tags = page([*RECORDS, {"step": 100, "eval_loss": 2.5}, {"step": 50, "eval_loss": 2.0}])
+    assert tags.count["svg"] == 5 and tags.count["polyline"] == 3 + 1 + 1 + 1 + 1 + 1
+    assert not tags.links and "script" not in tags.count and "http" not in text.replace("http-equiv", "")
+    assert "finished: 100 of 100 steps" in text and "<td>eval_loss</td><td>2.0000 after 50 steps</td>" in text
+    assert "12,345" in text and "<td>gpu_ranks</td><td>none</td>" in text
+
+
+def test_a_living_run_reloads_and_a_stopped_one_does_not():
+    assert (
+        'http-equiv="refresh"' in page(running=True)[0]
+        and "running: 100 of 200" in page(total=200, running=True)[0]
+    )
+    text, _ = page(total=200)
+    assert "refresh" not in text and "stopped: 100 of 200 steps" in text
+
+
+def test_text_of_users_is_text():
+    text, tags = page(config={"dataset_path": "<script>alert(1)</script>&"})
+    assert "script" not in tags.count and "&lt;script&gt;alert(1)&lt;/script&gt;&amp;" in text
+
+
+@pytest.mark.parametrize("records", [[], [{"step": 5, "loss": None}], [{"step": 5, "loss": 2.0}]])
+def test_little_or_nothing_to_show(records):
+    assert page(records)[1].count.get("svg", 0) == (1 if records and records[0]["loss"] else 0)
+
+
+def test_curves_lie_inside_and_keep_their_order():
+    drawn = chart("Loss", {"a": [(0, 4.0), (50, 2.0), (100, 1.0)], "b": [(0, -1.0), (100, 3.0)]})
+    line = re.search(r'<polyline points="([^"]+)"', drawn).group(1)
+    points = [tuple(map(float, pair.split(","))) for pair in line.split()]
+    assert all(58 <= x <= 546 and 14 <= y <= 202 for x, y in points)
+    assert points == sorted(points) and points[0][1] < points[1][1] < points[2][1]
+    assert "key" in drawn and "key" not in chart("Loss", {"a": [(0, 1.0)]})
+
+
+def test_long_runs_are_thinned_out():
+    text, _ = page([{"step": step, "loss": 1.0} for step in range(1, 20001)], total=20000)
+    assert len(text) < 60_000
+
+
+@pytest.mark.parametrize(("low", "high"), [(0, 1), (0, 11.3), (2.1, 2.4), (-3, 40000), (5, 5), (0, 1e-5)])
+def test_ticks_are_few_and_round(low, high):
+    ticks = _ticks(low, high)
+    assert len(ticks) <= 6 and all(low - 1e-9 <= tick <= high + 1e-9 for tick in ticks)
+    if low != high:
+        assert len(ticks) >= 2

@@ -1,0 +1,229 @@
+"""`report.html`: the curves and facts of a run on one page that needs nothing else to be opened.
+
+Charts are SVG made here; the page holds no script and loads nothing. While the run lives it asks to be
+reloaded.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Sequence
+from html import escape
+from pathlib import Path
+from typing import Any
+
+from uer.utils.files import atomic_write
+
+POINTS = 600  # of a curve; more are thinned out
+RELOAD = 10  # seconds
+WIDTH, HEIGHT, LEFT, RIGHT, TOP, BOTTOM = 560, 230, 58, 14, 14, 28
+COLOURS = ("#2f6fed", "#e0662f", "#1f9d72", "#a04fd0", "#c43d5b", "#7a7f87")
+
+Curve = list[tuple[float, float]]
+
+STYLE = """
+:root { color-scheme: light dark; --ink: #1c2430; --soft: #667085; --line: #e3e7ee; --card: #fff; --page:
+#f5f7fa } @media (prefers-color-scheme: dark) {
+  :root { --ink: #e7ebf2; --soft: #97a1b2; --line: #2c3442; --card: #1a202b; --page: #12161e } }
+* { box-sizing: border-box } body { margin: 0; background: var(--page); color: var(--ink);
+  font: 15px/1.5 system-ui, "Noto Sans", "Noto Sans CJK SC", sans-serif }
+main { max-width: 1220px; margin: 0 auto; padding: 28px 20px 60px }
+h1 { font-size: 24px; margin: 0 } h2 { font-size: 16px; margin: 0 0 8px } .soft { color: var(--soft) }
+.row { display: grid; gap: 14px; margin-top: 18px; grid-template-columns: repeat(auto-fit, minmax(150px,
+1fr)) } .charts { grid-template-columns: repeat(auto-fit, minmax(min(100%, 480px), 1fr)) }
+.card { background: var(--card); border: 1px solid var(--line); border-radius: 10px; padding: 14px 16px;
+min-width: 0 } .figure { font-size: 22px; font-weight: 600; font-variant-numeric: tabular-nums }
+.bar { height: 8px; border-radius: 4px; background: var(--line); overflow: hidden; margin-top: 14px }
+.bar i { display: block; height: 100%; background: #2f6fed } svg { width: 100%; height: auto; display: block }
+svg text { fill: var(--soft); font-size: 11px } svg .grid { stroke: var(--line) }
+.key { display: inline-block; width: 10px; height: 10px; border-radius: 3px; margin: 0 5px 0 12px }
+table { border-collapse: collapse; width: 100%; font-size: 13.5px; font-variant-numeric: tabular-nums }
+td { padding: 3px 10px 3px 0; border-top: 1px solid var(--line); vertical-align: top; overflow-wrap: anywhere
+} td:first-child { color: var(--soft); white-space: nowrap } summary { cursor: pointer; font-weight: 600 }
+"""
+
+
+def write_page(
+    folder: Path, name: str, total: int, records: Sequence[dict[str, Any]], *, running: bool
+) -> None:
+    """Write `report.html` from the records of a run and the JSON files of its folder.
+
+    Args:
+        name: of the run, for the title.
+        total: batches of the whole run.
+        running: whether the page is to reload itself.
+
+    Raises:
+        EnvironmentFault: it cannot be written.
+    """
+    facts = {part: _read(folder / f"{part}.json") for part in ("config", "environment")}
+    step = max((record["step"] for record in records), default=0)
+    state = "running" if running else ("finished" if step >= total else "stopped")
+    body = [
+        f"<h1>{escape(name)}</h1>",
+        f'<div class="soft">{state}: {step:,} of {total:,} steps</div>',
+        f'<div class="bar"><i style="width: {100 * min(1.0, step / max(1, total)):.1f}%"></i></div>',
+        _figures(records),
+        f'<div class="row charts">{"".join(_charts(records))}</div>',
+        _best(records),
+        _table("Data", facts["environment"].pop("data", {}) or {}),
+        _table("Environment", facts["environment"]),
+        _table("Configuration", facts["config"], folded=True),
+    ]
+    reload = f'<meta http-equiv="refresh" content="{RELOAD}">' if running else ""
+    with atomic_write(folder / "report.html") as out:
+        out.write(
+            f'<!doctype html><html lang="en"><head><meta charset="utf-8">{reload}'
+            '<meta name="viewport" content="width=device-width, initial-scale=1">'
+            f"<title>{escape(name)}</title><style>{STYLE}</style></head><body><main>"
+            f"{''.join(body)}</main></body></html>\n"
+        )
+
+
+def _read(file: Path) -> dict[str, Any]:
+    try:
+        content = json.loads(file.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return content if isinstance(content, dict) else {}
+
+
+def _figures(records: Sequence[dict[str, Any]]) -> str:
+    """The newest figures, large."""
+    newest: dict[str, Any] = {}
+    for record in records:
+        newest.update({key: value for key, value in record.items() if value is not None})
+    shown = [
+        ("Loss", "loss", "{:.3f}"),
+        ("Held-out loss", "eval_loss", "{:.3f}"),
+        ("Learning rate", "learning_rate", "{:.2e}"),
+        ("Gradient norm", "gradient_norm", "{:.2f}"),
+        ("Tokens/s", "tokens_per_second", "{:,.0f}"),
+        ("Skipped updates", "skipped", "{:,}"),
+    ]
+    cards = [
+        f'<div class="card"><div class="soft">{label}</div>'
+        f'<div class="figure">{style.format(newest[key])}</div></div>'
+        for label, key, style in shown
+        if key in newest
+    ]
+    return f'<div class="row">{"".join(cards)}</div>'
+
+
+def _charts(records: Sequence[dict[str, Any]]) -> list[str]:
+    """The curves that the records hold."""
+    keys = list(dict.fromkeys(key for record in records for key in record))
+    several = [key for key in keys if key.startswith("loss_")]
+    losses = ["loss", *(several if len(several) > 1 else []), "eval_loss"]
+    groups = [
+        ("Loss", losses),
+        ("Accuracy", [key for key in keys if key.startswith(("acc_", "eval_acc_"))]),
+        ("Development", [key for key in keys if key.startswith("dev_")]),
+        ("Learning rate", ["learning_rate"]),
+        ("Gradient norm", ["gradient_norm"]),
+        ("Tokens per second", ["tokens_per_second"]),
+    ]
+    drawn = []
+    for title, names in groups:
+        curves = {name: _curve(records, name) for name in names}
+        curves = {name: curve for name, curve in curves.items() if curve}
+        if curves:
+            drawn.append(chart(title, curves))
+    return drawn
+
+
+def _curve(records: Sequence[dict[str, Any]], key: str) -> Curve:
+    points = [
+        (record["step"], float(record[key]))
+        for record in records
+        if isinstance(record.get(key), (int, float))
+    ]
+    return points[:: len(points) // POINTS + 1]
+
+
+def _ticks(low: float, high: float, count: int = 4) -> list[float]:
+    """Round numbers from `low` to `high`."""
+    span = (high - low) or abs(high) or 1.0
+    raw = span / count
+    power = 10 ** math.floor(math.log10(raw))
+    step = next(power * round_ for round_ in (1, 2, 2.5, 5, 10) if power * round_ >= raw * 0.999)
+    first = math.ceil(low / step - 1e-9)
+    return [step * number for number in range(first, math.floor(high / step + 1e-9) + 1)]
+
+
+def _word(value: float) -> str:
+    """A number on an axis."""
+    if value and (abs(value) >= 10_000 or abs(value) < 0.001):
+        return f"{value:.0e}" if abs(value) < 1 else f"{value / 1000:,.0f}k"
+    return f"{value:.3g}" if abs(value) < 1000 else f"{value:,.0f}"
+
+
+def chart(title: str, curves: dict[str, Curve]) -> str:
+    """One chart of curves over steps, as a card with an SVG picture."""
+    xs = [x for curve in curves.values() for x, _ in curve]
+    ys = [y for curve in curves.values() for _, y in curve]
+    low, high, first, last = min(ys), max(ys), min(xs), max(xs)
+    margin = (high - low) * 0.06 or abs(high) * 0.06 or 1.0
+    low, high = (low - margin if low < 0 or low > margin else 0.0), high + margin
+
+    def at_x(x: float) -> float:
+        return LEFT + (WIDTH - LEFT - RIGHT) * ((x - first) / (last - first) if last > first else 0.5)
+
+    def at_y(y: float) -> float:
+        return TOP + (HEIGHT - TOP - BOTTOM) * (1 - (y - low) / (high - low))
+
+    parts = []
+    for y in _ticks(low, high):
+        parts.append(
+            f'<line class="grid" x1="{LEFT}" x2="{WIDTH - RIGHT}" y1="{at_y(y):.1f}" y2="{at_y(y):.1f}"/>'
+        )
+        parts.append(f'<text x="{LEFT - 8}" y="{at_y(y) + 4:.1f}" text-anchor="end">{_word(y)}</text>')
+    for x in _ticks(first, last, 5):
+        parts.append(f'<text x="{at_x(x):.1f}" y="{HEIGHT - 8}" text-anchor="middle">{_word(x)}</text>')
+    keys = []
+    for (name, curve), colour in zip(curves.items(), COLOURS * len(curves)):
+        line = " ".join(f"{at_x(x):.1f},{at_y(y):.1f}" for x, y in curve)
+        parts.append(f'<polyline points="{line}" fill="none" stroke="{colour}" stroke-width="1.8"/>')
+        x, y = curve[-1]
+        parts.append(f'<circle cx="{at_x(x):.1f}" cy="{at_y(y):.1f}" r="2.6" fill="{colour}"/>')
+        if len(curves) > 1:
+            keys.append(f'<span class="key" style="background: {colour}"></span>{escape(name)}')
+    legend = f'<div class="soft">{"".join(keys)}</div>' if keys else ""
+    picture = f'<svg viewBox="0 0 {WIDTH} {HEIGHT}" role="img">{"".join(parts)}</svg>'
+    return f'<div class="card"><h2>{escape(title)}</h2>{picture}{legend}</div>'
+
+
+def _best(records: Sequence[dict[str, Any]]) -> str:
+    """The best evaluations and when they were: losses low, scores high."""
+    best: dict[str, str] = {}
+    for key in dict.fromkeys(key for record in records for key in record):
+        if not key.startswith(("eval_", "dev_")):
+            continue
+        found = [
+            (record[key], record["step"]) for record in records if isinstance(record.get(key), (int, float))
+        ]
+        if found:
+            value, step = min(found) if "loss" in key else max(found, key=lambda pair: pair[0])
+            best[key] = f"{value:.4f} after {step:,} steps"
+    return _table("Best", best)
+
+
+def _table(title: str, rows: dict[str, Any], *, folded: bool = False) -> str:
+    """A card with names and values; nothing for an empty table."""
+    if not rows:
+        return ""
+    lines = "".join(
+        f"<tr><td>{escape(str(key))}</td><td>{escape(_shown(value))}</td></tr>" for key, value in rows.items()
+    )
+    table = f"<table>{lines}</table>"
+    inside = f"<details><summary>{title}</summary>{table}</details>" if folded else f"<h2>{title}</h2>{table}"
+    return f'<div class="row"><div class="card">{inside}</div></div>'
+
+
+def _shown(value: Any) -> str:
+    if isinstance(value, (list, tuple)):
+        return " ".join(map(str, value)) or "none"
+    if isinstance(value, int) and not isinstance(value, bool):
+        return f"{value:,}"
+    return "none" if value is None else str(value)
