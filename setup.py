@@ -23,6 +23,7 @@ EXTRAS["dev"] = [
     *EXTRAS["parquet"],
     *EXTRAS["zstd"],
     *EXTRAS["baselines"],
+    *EXTRAS["deepspeed"],
     "hypothesis>=6.100",
     "pytest>=8",
     "pytest-timeout>=2.3",
