@@ -16,6 +16,10 @@ EXTRAS = {
     "deepspeed": ["deepspeed>=0.16"],  # the DeepSpeed engine of the training loop
     "tensorflow": ["tensorflow>=2.16"],  # converting original BERT and ALBERT checkpoints
     "baselines": ["scikit-learn>=1.5"],  # the plain models that reports are compared with
+    "stacking": ["bayesian-optimization>=2", "lightgbm>=4"],  # classifiers over classifiers' probabilities
+    "serve": ["fastapi>=0.115", "uvicorn>=0.30"],  # the local page on which a model is tried
+    "onnx": ["onnx>=1.16", "onnxruntime>=1.20", "onnxscript>=0.3"],  # export to ONNX, checked
+    "browser": ["playwright>=1.45"],  # the test that uses the page, with Debian's chromium
 }
 # What the tests need: the oracles, and every feature that they exercise.
 EXTRAS["dev"] = [
@@ -23,6 +27,9 @@ EXTRAS["dev"] = [
     *EXTRAS["parquet"],
     *EXTRAS["zstd"],
     *EXTRAS["baselines"],
+    *EXTRAS["stacking"],
+    *EXTRAS["serve"],
+    *EXTRAS["onnx"],
     *EXTRAS["deepspeed"],
     "hypothesis>=6.100",
     "pytest>=8",
