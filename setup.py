@@ -15,6 +15,7 @@ EXTRAS = {
     "zstd": ["zstandard>=0.20"],  # corpora compressed with zstd
     "deepspeed": ["deepspeed>=0.16"],  # the DeepSpeed engine of the training loop
     "tensorflow": ["tensorflow>=2.16"],  # converting original BERT and ALBERT checkpoints
+    "bleu": ["sacrebleu>=2.4"],  # BLEU of generated texts
     "baselines": ["scikit-learn>=1.5"],  # the plain models that reports are compared with
     "stacking": ["bayesian-optimization>=2", "lightgbm>=4"],  # classifiers over classifiers' probabilities
     "serve": ["fastapi>=0.115", "uvicorn>=0.30"],  # the local page on which a model is tried
@@ -27,13 +28,16 @@ EXTRAS["dev"] = [
     *EXTRAS["parquet"],
     *EXTRAS["zstd"],
     *EXTRAS["baselines"],
+    *EXTRAS["bleu"],
     *EXTRAS["stacking"],
     *EXTRAS["serve"],
     *EXTRAS["onnx"],
     *EXTRAS["deepspeed"],
     "hypothesis>=6.100",
+    "nltk>=3.9",
     "pytest>=8",
     "pytest-timeout>=2.3",
+    "rouge-score>=0.1.2",
     "ruff>=0.17,<0.18",
     "scipy>=1.11",
     "seqeval>=1.2",
