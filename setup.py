@@ -16,6 +16,7 @@ EXTRAS = {
     "deepspeed": ["deepspeed>=0.16"],  # the DeepSpeed engine of the training loop
     "tensorflow": ["tensorflow>=2.16"],  # converting original BERT and ALBERT checkpoints
     "bleu": ["sacrebleu>=2.4"],  # BLEU of generated texts
+    "search": ["optuna>=4"],  # random and model-based search of settings, pruning
     "baselines": ["scikit-learn>=1.5"],  # the plain models that reports are compared with
     "stacking": ["bayesian-optimization>=2", "lightgbm>=4"],  # classifiers over classifiers' probabilities
     "serve": ["fastapi>=0.115", "uvicorn>=0.30"],  # the local page on which a model is tried
@@ -27,6 +28,7 @@ EXTRAS["dev"] = [
     *EXTRAS["words"],
     *EXTRAS["parquet"],
     *EXTRAS["zstd"],
+    *EXTRAS["search"],
     *EXTRAS["baselines"],
     *EXTRAS["bleu"],
     *EXTRAS["stacking"],
@@ -34,6 +36,7 @@ EXTRAS["dev"] = [
     *EXTRAS["onnx"],
     *EXTRAS["deepspeed"],
     "hypothesis>=6.100",
+    "peft>=0.17",  # loads the adapters that --peft writes
     "nltk>=3.9",
     "pytest>=8",
     "pytest-timeout>=2.3",

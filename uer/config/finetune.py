@@ -70,6 +70,13 @@ class FinetuneOptions(RunOptions):
 
 
 @dataclass(frozen=True)
+class SimcseRunOptions(FinetuneOptions):
+    """Fine-tuning of vectors."""
+
+    eval_steps: int | None = positive(200, "evaluate every so many batches, and at the end")
+
+
+@dataclass(frozen=True)
 class CrossValidationOptions(RunOptions):
     """Cross validation."""
 
@@ -141,6 +148,31 @@ class MultiLabelOptions(Options):
     choose_threshold: bool = option(
         False, "take the threshold with the best score on the development file instead"
     )
+
+
+@dataclass(frozen=True)
+class SiameseOptions(Options):
+    """Siamese networks."""
+
+    objective: str = option(
+        "classification",
+        "what is learnt: the class of a pair from both vectors, or the cosine of the vectors (labels are "
+        "numbers from 0 on, as in STS)",
+        choices=("classification", "cosine"),
+    )
+    class_weights: bool = option(False, "rare labels weigh more in the loss: n / (C * rows of the label)")
+
+    def check(self) -> None:
+        """Numbers are no classes."""
+        if self.class_weights and self.objective == "cosine":
+            raise ConfigError("--class_weights weighs classes; --objective cosine has none, leave it out.")
+
+
+@dataclass(frozen=True)
+class SimcseOptions(Options):
+    """Contrastive learning."""
+
+    temperature: float = positive(0.05, "cosines are divided by this in the loss")
 
 
 @dataclass(frozen=True)

@@ -49,6 +49,18 @@ class InferenceOptions(PredictorOptions):
 
 
 @dataclass(frozen=True)
+class VectorInferenceOptions(PredictorOptions):
+    """Vectors of texts."""
+
+    vectors_path: str = option(
+        help="vectors of all texts, float32 [rows, texts, width] (npy)", required=True, metavar="FILE"
+    )
+    prediction_path: str | None = option(
+        None, "write the cosines of pairs too; -: standard output", metavar="FILE"
+    )
+
+
+@dataclass(frozen=True)
 class FoldOptions(PredictorOptions):
     """Prediction by the models of a cross validation."""
 
@@ -64,6 +76,15 @@ class ScoreOutputOptions(Options):
 
     output_logits: bool = option(False, "write the logits too")
     output_prob: bool = option(False, "write the probabilities too")
+
+
+@dataclass(frozen=True)
+class VectorOptions(Options):
+    """Vectors."""
+
+    vectors_path: str | None = option(
+        None, "write the vectors of all texts too, float32 [rows, texts, width] (npy)", metavar="FILE"
+    )
 
 
 @dataclass(frozen=True)

@@ -47,16 +47,16 @@ def training_options(chosen: Chosen, files: type[RunOptions] = FinetuneOptions) 
 
 def text_options(chosen: Chosen, files: type[RunOptions] = FinetuneOptions) -> dict[str, Any]:
     """The arguments of `uer.tasks.text.TextTask` in fine-tuning."""
-    options = chosen[files]
+    return {**length_options(chosen[files]), "single_text_sep": chosen[SingleTextOptions].single_text_sep}
+
+
+def length_options(options: RunOptions) -> dict[str, Any]:
+    """How long a row may be, and what happens to longer ones, for tasks that read a row at once."""
     if options.overflow == "window":
         raise ConfigError(
             "--overflow window is for tasks that label tokens; here choose truncate, drop or error."
         )
-    return {
-        "seq_length": options.seq_length,
-        "single_text_sep": chosen[SingleTextOptions].single_text_sep,
-        "overflow": options.overflow,
-    }
+    return {"seq_length": options.seq_length, "overflow": options.overflow}
 
 
 SAYS_ITSELF = (

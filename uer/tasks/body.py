@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
 from typing import Literal
 
 from torch import Tensor, nn
 
 from uer.config.model import ModelConfig
+from uer.embeddings.parts import positions_limit
 from uer.encoders.transformer import TransformerEncoder
 from uer.layers.activations import activation
 from uer.layers.layout import Layout
 from uer.layers.pooling import pool
 from uer.models.build import build_body
-from uer.models.model import Inputs, Model
+from uer.models.model import Inputs, Model, Side
 from uer.tasks.setup import encoder_config
 
 LayoutChoice = Layout | Literal["auto"]
@@ -21,17 +24,29 @@ HEAD = (r"output_layer_[12]\.",)
 
 
 def pooled(model: Model, kind: str, inputs: Inputs, layout: LayoutChoice = "auto") -> Tensor:
-    """One vector a row, [B, H], by the pooling `kind`.
+    """One vector a row, [B, H], by the pooling `kind`."""
+    return pooled_side(kind, model.source(inputs, layout), model.embedding, model.encoder)
+
+
+def pooled_stream(model: Model, number: int, kind: str, inputs: Inputs) -> Tensor:
+    """One vector a row, [B, H], of stream `number` of a dual model: `src_0`, `seg_0` or `src_1`, `seg_1`."""
+    embedding, encoder = model.embedding.dual, getattr(model.encoder, f"encoder_{number}")
+    stream = {name[:-2]: x for name, x in inputs.items() if name.endswith(f"_{number}")}
+    side = model.source(stream, "auto", limit=positions_limit(embedding.stream(number)))
+    return pooled_side(kind, side, partial(embedding, number), encoder)
+
+
+def pooled_side(kind: str, side: Side, embedding: Callable[..., Tensor], encoder: nn.Module) -> Tensor:
+    """One vector a row, [B, H], of what `Model.source` made ready.
 
     `first` and `last` read one token of each row: there the last layer of a transformer computes no other.
     """
-    side = model.source(inputs, layout)
     packed, seg = side.layout, side.streams["seg"]
-    hidden = model.embedding(side.streams)
-    if kind in ("first", "last") and isinstance(model.encoder, TransformerEncoder):
+    hidden = embedding(side.streams)
+    if kind in ("first", "last") and isinstance(encoder, TransformerEncoder):
         only = packed.first if kind == "first" else packed.last
-        return model.encoder(hidden, seg, layout=packed, only=only).hidden
-    return pool(kind, model.encoder(hidden, seg, layout=packed).hidden, seg, packed)
+        return encoder(hidden, seg, layout=packed, only=only).hidden
+    return pool(kind, encoder(hidden, seg, layout=packed).hidden, seg, packed)
 
 
 class PooledModel(Model):

@@ -186,8 +186,15 @@ def finite(text: str, column: str, path: str | Path, line: int) -> float:
     return value
 
 
-def saved_labels(path: str, companion: Companion | None, labels_num: int | None, *, task: str) -> LabelMap:
-    """The labels of a saved model: its companion's, or the integers that its head has room for.
+def saved_labels(
+    path: str,
+    companion: Companion | None,
+    labels_num: int | None,
+    *,
+    task: str,
+    head: str = "output_layer_2.weight",
+) -> LabelMap:
+    """The labels of a saved model: its companion's, or the integers that its `head` has room for.
 
     Raises:
         CheckpointError: `labels_num` was typed and is not the size of the head; the model is of another task.
@@ -195,8 +202,8 @@ def saved_labels(path: str, companion: Companion | None, labels_num: int | None,
     check_task(path, companion, task)
     if companion is not None and companion.labels is not None:
         return LabelMap(companion.labels, path)
-    head = canonical(read_state(path, "--load_model_path")).state.get("output_layer_2.weight")
-    size = labels_num or 2 if head is None else head.shape[0]
+    output = canonical(read_state(path, "--load_model_path")).state.get(head)
+    size = labels_num or 2 if output is None else output.shape[0]
     if labels_num not in (None, size):
         raise CheckpointError(
             f"--labels_num is {labels_num}, but {path} tells {size} labels apart; leave --labels_num out."

@@ -85,12 +85,18 @@ def evaluate(
 
 
 def in_order(
-    model: nn.Module, task: Any, examples: Examples, *, batch_size: int, precision: Precision
+    model: nn.Module,
+    task: Any,
+    examples: Examples,
+    *,
+    batch_size: int,
+    precision: Precision,
+    compute: Callable[[dict[str, Tensor]], Tensor] | None = None,
 ) -> np.ndarray:
-    """float32 [n, …]: what the model gives for all examples, in their order."""
+    """float32 [n, …]: what the model gives for all examples, in their order; `compute`: see `outputs`."""
     every = None
     stream = batches(examples, task.collate, batch_size)
-    for batch, logits in outputs(model, model.predict, stream, precision):
+    for batch, logits in outputs(model, compute or model.predict, stream, precision):
         if every is None:
             every = np.empty((len(examples), *logits.shape[1:]), np.float32)
         every[batch.ids] = logits
@@ -130,5 +136,9 @@ class Predictor:
 
     def logits(self, examples: Examples) -> np.ndarray:
         """float32 [n, …]: the logits of all examples in their order."""
-        common = {"batch_size": self.batch_size, "precision": self.precision}
+        return self.computed(examples, self.model.predict)
+
+    def computed(self, examples: Examples, compute: Callable[[dict[str, Tensor]], Tensor]) -> np.ndarray:
+        """float32 [n, …]: what another method of the model gives for all examples, in their order."""
+        common = {"batch_size": self.batch_size, "precision": self.precision, "compute": compute}
         return in_order(self.model, self.task, examples, **common)

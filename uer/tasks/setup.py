@@ -28,6 +28,9 @@ SCRIPTS = {
     "regression": "run_regression",
     "ner": "run_ner",
     "multi_task": "run_classifier_mt",
+    "siamese": "run_classifier_siamese",
+    "simcse": "run_simcse",
+    "prompt": "run_classifier_prompt",
 }
 """the script of each task whose models might be taken for another's"""
 

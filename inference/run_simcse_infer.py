@@ -1,0 +1,55 @@
+"""Vectors of texts, and how alike the texts of a pair are; see docs/tasks/simcse.md."""
+
+from __future__ import annotations
+
+import sys
+from contextlib import nullcontext
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from uer.cli import run
+from uer.config.inference import InferenceOptions, VectorInferenceOptions
+from uer.config.model import ModelConfig
+from uer.opts.finetune import inference_command, saved_setting
+from uer.opts.tokenizer import chosen_tokenizer
+
+COMMAND = inference_command(
+    "run_simcse_infer",
+    "Write the vectors of texts (column text_a, and text_b where there is one), and the cosines of pairs.",
+    files=VectorInferenceOptions,
+)
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Options → log → tokenizer → task → model → load (strict) → read → predict → write."""
+    chosen = COMMAND.parse(argv)
+    options = chosen[VectorInferenceOptions]
+    chosen.start_log()
+
+    from uer.tasks.output import table_writer
+    from uer.tasks.pairs import check_npy, cosines, write_vectors
+    from uer.tasks.predict import Predictor
+    from uer.tasks.simcse import SimcseModel, SimcseTask
+    from uer.tasks.table import read_chunks
+
+    check_npy(options.vectors_path)
+    tokenizer = chosen_tokenizer(chosen)
+    length = saved_setting(chosen, "seq_length", InferenceOptions.seq_length, fixed=False)
+    task = SimcseTask(tokenizer, seq_length=length)
+    model = SimcseModel.build(chosen[ModelConfig], len(tokenizer))
+    predictor = Predictor(task, model, options, chosen.companion)
+
+    kept, pairs = [], ("text_a", "text_b") if options.prediction_path else ("text_a",)
+    with table_writer(options.prediction_path) if options.prediction_path else nullcontext() as writer:
+        for rows in read_chunks(options.test_path, pairs, ("text_b",) if writer is None else ()):
+            vectors = predictor.computed(task.encode(rows), model.stacked)
+            kept.append(vectors if "text_b" in rows[0] else vectors[:, :1])
+            if writer is not None:
+                writer.write({"similarity": cosines(vectors)}, rows)
+    write_vectors(options.vectors_path, kept)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(run(main))
