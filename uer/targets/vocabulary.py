@@ -22,6 +22,7 @@ from uer.targets.term import Term, labelled, term
 # Logits held at a time. A graphics card needs more rows in one product to be busy.
 LOGITS = {"cpu": 1 << 24, "cuda": 1 << 27}
 FEWEST_ROWS = 256  # each turn reads and writes the gradient of the whole output layer
+CACHED = 1 << 19  # logits that a CPU turns into gradients at a time: they stay in its cache
 
 
 def vocabulary_term(
@@ -57,7 +58,6 @@ class _VocabularyLoss(torch.autograd.Function):
     ) -> tuple[Tensor, Tensor]:
         dtype = compute_dtype(hidden)
         x, w = hidden.to(dtype), weight.to(dtype)
-        b = None if bias is None else bias.to(dtype)
         loss = torch.zeros((), dtype=torch.promote_types(dtype, torch.float32), device=hidden.device)
         correct = torch.zeros((), dtype=torch.long, device=hidden.device)
         needed = ((t, train and need) for t, need in zip((hidden, weight, bias), ctx.needs_input_grad))
@@ -66,11 +66,11 @@ class _VocabularyLoss(torch.autograd.Function):
         with torch.autocast(hidden.device.type, enabled=False):
             for start in range(0, len(labels), size):
                 rows = slice(start, start + size)
-                logits = at_least_fp32(F.linear(x[rows], w, b))
-                part, right = _loss_and_gradient(logits, labels[rows], smoothing)
+                logits = F.linear(x[rows], w)
+                part, right = _loss_and_gradient(logits, bias, labels[rows], smoothing, grads[2])
                 loss += part
                 correct += right
-                _add_gradients(grads, rows, logits, x[rows], w)
+                _add_gradients(grads[:2], rows, logits, x[rows], w)
         ctx.grads = grads
         ctx.mark_non_differentiable(correct)
         return loss, correct
@@ -90,38 +90,48 @@ class _VocabularyLoss(torch.autograd.Function):
         )
 
 
-def _loss_and_gradient(logits: Tensor, labels: Tensor, smoothing: float) -> tuple[Tensor, Tensor]:
-    """Summed loss and number right; `logits` [m, V] become the gradient of the loss by themselves.
+def _loss_and_gradient(
+    logits: Tensor, bias: Tensor | None, labels: Tensor, smoothing: float, by_bias: Tensor | None
+) -> tuple[Tensor, Tensor]:
+    """Summed loss and number right; `logits` [m, V], still without bias, become the gradient of the loss.
 
-    The gradient is p − (1 − s − ε)·onehot − ε, with s the smoothing and ε = s/(V − 1).
+    Computed in fp32, some rows at a time on a CPU. The gradient is p − (1 − s − ε)·onehot − ε, with s the
+    smoothing and ε = s/(V − 1); its sum over the rows is added to `by_bias`.
     """
     share = smoothing / (logits.shape[1] - 1)
     keep = 1 - smoothing - share
-    label = labels[:, None]
-    top, own = logits.amax(dim=1, keepdim=True), logits.gather(1, label)
-    total = logits.sum() if smoothing else 0.0
-    exponentials = logits.sub_(top).exp_()
-    normal = exponentials.sum(dim=1, keepdim=True)
-    log_normal = normal.log() + top
-    loss = keep * (log_normal - own).sum()
-    if smoothing:
-        loss = loss + share * (log_normal.sum() * logits.shape[1] - total)
-    exponentials.div_(normal).scatter_add_(1, label, torch.full_like(own, -keep))
-    if smoothing:
-        exponentials.sub_(share)
-    return loss, (own >= top).sum()  # a tie counts as right, as in `term`
+    size = max(1, CACHED // logits.shape[1]) if logits.device.type == "cpu" else len(logits)
+    loss, correct = 0.0, 0
+    for kept, label in zip(logits.split(size), labels[:, None].split(size)):
+        rows = at_least_fp32(kept)
+        if bias is not None:
+            rows += bias
+        top, own = rows.amax(dim=1, keepdim=True), rows.gather(1, label)
+        total = rows.sum() if smoothing else 0.0
+        exponentials = rows.sub_(top).exp_()
+        normal = exponentials.sum(dim=1, keepdim=True)
+        log_normal = normal.log() + top
+        loss = loss + keep * (log_normal - own).sum()
+        if smoothing:
+            loss = loss + share * (log_normal.sum() * logits.shape[1] - total)
+        exponentials.div_(normal).scatter_add_(1, label, torch.full_like(own, -keep))
+        if smoothing:
+            exponentials.sub_(share)
+        if by_bias is not None:
+            by_bias += exponentials.sum(dim=0)
+        if rows is not kept:
+            kept.copy_(exponentials)
+        correct = correct + (own >= top).sum()  # a tie counts as right, as in `term`
+    return loss, correct
 
 
 def _add_gradients(grads: list[Tensor | None], rows: slice, logits: Tensor, x: Tensor, w: Tensor) -> None:
     """Add what the rows contribute; `logits` [m, V] holds the gradient of the loss by them."""
-    by_hidden, by_weight, by_bias = grads
-    low = logits.to(x.dtype)
+    by_hidden, by_weight = grads
     if by_hidden is not None:
-        by_hidden[rows] = low @ w
+        by_hidden[rows] = logits @ w
     if by_weight is not None:
         if by_weight.dtype == x.dtype:
-            by_weight.addmm_(low.T, x)
+            by_weight.addmm_(logits.T, x)
         else:
-            by_weight += low.T @ x
-    if by_bias is not None:
-        by_bias += logits.sum(dim=0)
+            by_weight += logits.T @ x
