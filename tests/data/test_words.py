@@ -6,6 +6,7 @@ import pytest
 from uer.config.preprocess import MaskingOptions
 from uer.data import words
 from uer.data.batch import IGNORE
+from uer.data.chinese import chinese_words
 from uer.data.masking import run_begins
 from uer.data.pretrain_data import PretrainData
 from uer.data.words import WordFinder
@@ -135,6 +136,7 @@ def test_a_file_of_another_dataset_is_not_used(make, bert, tmp_path):
 def test_jieba_is_missing(bert, monkeypatch):
     import sys
 
+    chinese_words.cache_clear()
     monkeypatch.setitem(sys.modules, "jieba", None)
     with pytest.raises(EnvironmentFault, match=r"pip install 'uer\[words\]'"):
         cut(bert, TEXT)

@@ -62,7 +62,9 @@ class PartBuilder:
             TokenIds.of(self.target_tokenizer),
         )
         if self.masking.whole_word_masking and isinstance(self.objective, MaskedObjective):
-            self.objective.find_words = WordFinder(self.tokenizer)
+            finder = WordFinder(self.tokenizer)
+            finder.prepare()
+            self.objective.find_words = finder
 
     def path(self, index: int) -> Path:
         """The file of part `index`."""

@@ -1,4 +1,4 @@
-"""Where words begin among tokens: word pieces of Latin words, jieba's words in Chinese text.
+"""Where words begin among tokens: pieces of Latin words, jieba's words in Chinese text (`uer.data.chinese`).
 
 Whole-word masking asks for it. It is computed once for all tokens of a dataset: by `preprocess.py
 --whole_word_masking` into the dataset, or at the first need into a file beside it (`dataset.pt.words`).
@@ -14,17 +14,18 @@ from pathlib import Path
 
 import numpy as np
 
+from uer.data.chinese import chinese_words
 from uer.data.progress import ByteProgress
+from uer.data.ragged import ragged_index, starts_of
 from uer.data.store import Column, Store, write_store
 from uer.data.workers import run_jobs
-from uer.errors import DataError
+from uer.errors import DataError, EnvironmentFault
 from uer.tokenizers.base import Tokenizer
 from uer.utils.files import write_fault
-from uer.utils.lazy import optional
 from uer.utils.logging import logger
 
 HEAD, TAIL, LETTER, CHINESE = 0, 1, 2, 3  # begins a word; goes on; goes on behind its like; jieba decides
-BLOCK = 1 << 17  # tokens given to jieba at once
+BLOCK = 1 << 17  # tokens looked at together
 
 
 def is_chinese(text: str) -> bool:
@@ -51,9 +52,9 @@ class WordFinder:
         marker = next((mark for mark in ("▁", "Ġ") if sum(t.startswith(mark) for t in tokens) > 1), None)
         pieces = any(token.startswith("##") for token in tokens)
         chars = tokenizer.name == "char"
-        self._texts = [token.removeprefix(marker) if marker else token for token in tokens]
+        texts = [token.removeprefix(marker) if marker else token for token in tokens]
         kinds = []
-        for number, (token, text) in enumerate(zip(tokens, self._texts)):
+        for number, (token, text) in enumerate(zip(tokens, texts)):
             if number in special:
                 kinds.append(HEAD)
             elif is_chinese(text) and tokenizer.name != "space":
@@ -65,9 +66,11 @@ class WordFinder:
             else:
                 kinds.append(LETTER if chars and token.isalnum() else HEAD)
         self._kinds = np.array(kinds, np.int8)
-        self._sizes = np.array(
-            [len(text) if kind == CHINESE else 1 for text, kind in zip(self._texts, kinds)]
-        )
+        # The characters of Chinese tokens; each other token is a line feed, which parts words.
+        texts = [text if kind == CHINESE else "\n" for text, kind in zip(texts, kinds)]
+        self._chars = np.array(["".join(texts)]).view(np.uint32)
+        self._sizes = np.fromiter(map(len, texts), np.int64, len(texts))
+        self._starts = starts_of(self._sizes)
         self._marked = np.array([bool(marker) and token.startswith(marker) for token in tokens])
 
     def __call__(self, ids: np.ndarray) -> np.ndarray:
@@ -82,35 +85,24 @@ class WordFinder:
         begins |= letters & ~np.concatenate(([False], letters[:-1]))
         chinese = kinds == CHINESE
         if chinese.any():
-            begins |= chinese & (self._jieba(ids, chinese) | self._marked[ids])
+            begins |= chinese & (self._chinese(ids) | self._marked[ids])
         begins[:1] = True
         return begins.astype(np.uint8)
 
-    def _jieba(self, ids: np.ndarray, chinese: np.ndarray) -> np.ndarray:
-        """Which tokens begin where a word of jieba begins; tokens that are not Chinese part the text."""
-        texts = self._texts
-        pieces = [
-            texts[number] if is_text else "\n" for number, is_text in zip(ids.tolist(), chinese.tolist())
-        ]
-        words = load_jieba().lcut("".join(pieces))
-        sizes = np.where(chinese, self._sizes[ids], 1)
-        offsets = np.cumsum(sizes) - sizes
-        borders = np.zeros(int(sizes.sum()) + 1, bool)
-        borders[np.cumsum([0, *map(len, words)])] = True
-        return borders[offsets]
+    def _chinese(self, ids: np.ndarray) -> np.ndarray:
+        """Which tokens begin where a Chinese word begins."""
+        sizes = self._sizes[ids]
+        chars = self._chars.take(ragged_index(self._starts[ids], sizes))
+        return chinese_words()(chars).take(starts_of(sizes))
 
+    def prepare(self) -> None:
+        """Load now what Chinese text will need, so that processes that are forked share it.
 
-def load_jieba() -> object:
-    """jieba, quiet and ready.
-
-    Raises:
-        EnvironmentFault: it is not installed.
-    """
-    jieba = optional("jieba", "words")
-    if not jieba.dt.initialized:
-        jieba.setLogLevel(60)
-        jieba.initialize()
-    return jieba
+        When it is not installed nothing is said: perhaps there is no Chinese text.
+        """
+        if (self._kinds == CHINESE).any():
+            with contextlib.suppress(EnvironmentFault):
+                chinese_words()
 
 
 def words_of(store: Store, tokenizer: Tokenizer | None) -> np.ndarray:
@@ -168,8 +160,7 @@ def _write(path: Path, store: Store, tokenizer: Tokenizer) -> None:
     tokens = store["tokens"]
     finder = WordFinder(tokenizer)
     logger.info(f"Finding the words of {len(tokens):,} tokens; they are kept in {path}.")
-    with contextlib.suppress(Exception):
-        load_jieba()  # once, before the processes part; who needs it and lacks it will say so
+    finder.prepare()
     progress = ByteProgress(len(tokens))
 
     def work(start: int) -> np.ndarray:
