@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from uer.config.preprocess import MaskingOptions
 from uer.data.batch import IGNORE
-from uer.data.masking import Masker, run_begins
+from uer.data.masking import Masker, run_begins, take_in_order
 from uer.errors import ConfigError
 
 PAD, CLS, SEP, MASK, VOCAB = 0, 101, 102, 103, 1000
@@ -173,3 +173,19 @@ def test_long_rows_and_rows_without_a_free_token():
 def test_options_that_cannot_work(options, message):
     with pytest.raises(ConfigError, match=message):
         MaskingOptions(**options)
+
+
+@settings(deadline=None, max_examples=200)
+@given(
+    st.lists(st.tuples(st.lists(st.integers(1, 9), max_size=12), st.integers(0, 30)), min_size=1, max_size=5)
+)
+def test_units_are_taken_in_order_as_long_as_they_fit(rows):
+    """Against the definition, a unit at a time."""
+    sizes = np.zeros((len(rows), 12), np.int64)
+    wanted = np.zeros((len(rows), 12), bool)
+    for row, (units, left) in enumerate(rows):
+        sizes[row, : len(units)] = units
+        for place, size in enumerate(units):
+            wanted[row, place] = size <= left
+            left -= size * (size <= left)
+    assert np.array_equal(take_in_order(sizes, np.array([budget for _, budget in rows])), wanted)

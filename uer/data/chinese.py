@@ -2,7 +2,7 @@
 
 Dictionary and character model are jieba's own, read from the installed package, and the words are the same as
 those of `jieba.cut`: the likeliest path through the words of the dictionary; and where it leaves single
-characters side by side, the likeliest tags (begins a word, goes on, ends it, is one) of a hidden Markov model.
+characters side by side, the likeliest tags (begins a word, ends it …) of a hidden Markov model.
 jieba itself takes some microseconds a character, which would be most of the time of whole-word masking.
 """
 
@@ -117,7 +117,7 @@ class ChineseWords:
         return begins
 
     def _candidates(self, chars: np.ndarray, left: np.ndarray) -> np.ndarray:
-        """[M, K]: the score of the word of 1 … K characters that begins at each place, -inf where none does."""
+        """[M, K]: the score of the word of 1 … K characters that begins at each place, -inf if none does."""
         columns = []
         live, node = np.arange(len(chars)), np.zeros(len(chars), np.int64)
         for level, known in enumerate(self._scores):

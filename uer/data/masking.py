@@ -167,17 +167,30 @@ def choose_units(
     place = np.arange(count) - np.repeat(np.cumsum(per_row) - per_row, per_row)
     table = np.zeros((len(free), int(per_row.max(initial=0))), np.int64)
     table[row, place] = sizes[order]
-    taken = np.zeros(table.shape, bool)
-    left = budget.astype(np.int64)
-    for column in range(table.shape[1]):
-        if not left.any():
-            break
-        size = table[:, column]
-        fits = (size > 0) & (size <= left)
-        taken[:, column] = fits
-        left -= size * fits
+    taken = take_in_order(table, budget)
     chosen_units = np.zeros(count, bool)
     chosen_units[order] = taken[row, place]
     chosen = free.copy()
     chosen[free] = chosen_units[unit[free]]
     return chosen, rng.random(count)[unit[chosen]]
+
+
+def take_in_order(sizes: np.ndarray, budget: np.ndarray) -> np.ndarray:
+    """Of the units of each row, from left to right, those that still fit into its budget; bool [B, U].
+
+    A few rounds do it: what exceeds the rest of the budget is out for good, and of the others all are taken
+    up to the first one that is too much.
+
+    Args:
+        sizes: int64 [B, U], 0 where there is no unit.
+        budget: [B].
+    """
+    taken = np.zeros(sizes.shape, bool)
+    left = budget.astype(np.int64)[:, None]
+    waiting = sizes
+    while (waiting := np.where(waiting <= left, waiting, 0)).any():
+        fits = (waiting > 0) & (np.cumsum(waiting, axis=1) <= left)
+        left = left - (waiting * fits).sum(axis=1, keepdims=True)
+        waiting = np.where(fits, 0, waiting)
+        taken |= fits
+    return taken
