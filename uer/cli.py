@@ -138,6 +138,7 @@ class Command:
         model_flag: the flag that names a saved model.
         words: (metavar, nargs, help) of the words a script takes without a flag; `Chosen.words` has them.
         epilog: shown under the flags.
+        free: model flags in which this script may differ from the saved model (as in `FREE_KEYS`).
     """
 
     def __init__(
@@ -150,10 +151,12 @@ class Command:
         model_flag: str = "pretrained_model_path",
         words: tuple[str, str | int | None, str] | None = None,
         epilog: str = "",
+        free: tuple[str, ...] = (),
     ) -> None:
         assert model in ("none", "new", "saved")
         self.groups = (*groups, LogOptions)
         self.model, self.model_flag, self.compat = model, model_flag, compat
+        self.free = FREE_KEYS | set(free)
         self.parser = FlagParser(prog=prog, description=description, epilog=epilog)
         if model != "none":
             self.parser.add_argument(
@@ -258,8 +261,8 @@ class Command:
     def _refuse_contradictions(self, saved: dict, config: dict, written: dict, path: str) -> None:
         """A saved model says what it is; whoever says otherwise is told."""
         for source, values, free in (
-            ("", written, FREE_KEYS),
-            (f"{path}: ", config, FREE_KEYS | HEAD_KEYS),
+            ("", written, self.free),
+            (f"{path}: ", config, self.free | HEAD_KEYS),
         ):
             for key, value in values.items():
                 value = list(value) if isinstance(value, tuple) else value

@@ -1,0 +1,44 @@
+"""Saved models opened for looking into them: filled strictly, on the device, in evaluation mode."""
+
+from __future__ import annotations
+
+from torch import nn
+
+from uer.checkpoints import SEGMENT_TABLE, adapt_config, load_into
+from uer.config.model import ModelConfig
+from uer.models.build import build_body, build_model
+from uer.models.model import Model
+from uer.tasks.setup import encoder_config, pick_device
+
+FLAG = "--load_model_path"
+
+
+def open_model(config: ModelConfig, path: str, vocab_size: int, *, verbose: bool = False) -> Model:
+    """The model of a configuration with its targets, filled from a file or folder.
+
+    Raises:
+        CheckpointError: the file does not fit.
+    """
+    model = build_model(adapt_config(config, path, FLAG), vocab_size)
+    return settled(model, path, verbose=verbose)
+
+
+def open_encoder(config: ModelConfig, path: str, vocab_size: int, *, verbose: bool = False) -> Model:
+    """Embedding and encoder alone; heads and decoder of the file are left out.
+
+    A table of segments that the flags ask for and the file lacks is 0, which changes nothing.
+
+    Raises:
+        ConfigError: a dual model, which reads two texts.
+        CheckpointError: the file does not fit.
+    """
+    model = build_body(encoder_config(adapt_config(config, path, FLAG)), vocab_size)
+    return settled(model, path, allow_new=(SEGMENT_TABLE,), verbose=verbose)
+
+
+def settled(
+    model: nn.Module, path: str, *, allow_new: tuple[str, ...] = (), verbose: bool = False
+) -> nn.Module:
+    """`model` filled from `path`, on the fastest device, in evaluation mode."""
+    load_into(model, path, allow_new=allow_new, flag=FLAG, verbose=verbose)
+    return model.to(pick_device()).eval().requires_grad_(False)
