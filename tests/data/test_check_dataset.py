@@ -43,6 +43,17 @@ def test_what_does_not_fit(make, numbers, wanted, message):
         check_dataset(store, **wanted)
 
 
+def test_targets_longer_than_the_model(make):
+    store = make("1\t2", "mt", seq_length=16, tgt_seq_length=64)
+    check_dataset(store, max_seq_length=64)
+    with pytest.raises(
+        DataError, match=r"made with --tgt_seq_length 64, .* 32 positions .*--tgt_seq_length 32\."
+    ):
+        check_dataset(store, max_seq_length=32)
+    short = make("1 2 3", "mlm", seq_length=16, tgt_seq_length=64, name="short.pt")
+    check_dataset(short, max_seq_length=32)  # it has no targets
+
+
 def test_target_tokenizer(make, numbers, tmp_path):
     (tmp_path / "target.txt").write_text("[PAD]\n[UNK]\n[CLS]\n[SEP]\n[MASK]\nx\n")
     theirs = build_tokenizer("space", vocab_path=tmp_path / "target.txt")

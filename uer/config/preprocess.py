@@ -29,6 +29,8 @@ MASKED = ("bert", "mlm", "albert", "t5", "bart", "cls_mlm")
 MULTIPLIED = ("bert", "mlm", "albert", "t5", "gsg")
 # Those whose second text has a tokenizer of its own.
 TWO_TOKENIZERS = ("mt",)
+# Those whose targets have a longest length of their own, --tgt_seq_length.
+TARGETS_CUT = ("mt", "gsg")
 PACKABLE = ("lm", "mlm", "cls")
 ENCODING_ERRORS = ("strict", "replace", "skip")
 # What happens to a text that is longer than an instance, where --overflow does not say; as in UER.

@@ -23,6 +23,7 @@ import fcntl
 import hashlib
 import json
 import shutil
+import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -53,7 +54,7 @@ class Built:
 
     Attributes:
         header: the header of the dataset.
-        seconds: how long it took.
+        seconds: how long it took, from the first byte read to the dataset on the disk.
         memory: the most that one process held, in bytes.
         resumed: parts that an earlier run had finished.
     """
@@ -84,11 +85,13 @@ def build_dataset(
         builder = PartBuilder(
             sources, options, masking, tokenizer, target_tokenizer, files.encoding_errors, folder
         )
+        started = time.monotonic()
         built = _build_parts(builder, files.processes_num)
         parts = [builder.path(index) for index in range(_count(builder))]
         header = {**header, **_join_headers(parts, sources, options)}
         header["mixture"] = _mixture(sources, header["sources"], files.corpus_weights)
         merge_stores(parts, files.dataset_path, header)
+        built.seconds = time.monotonic() - started
         built.header = Store(files.dataset_path).header
         shutil.rmtree(folder)
     return built
@@ -178,8 +181,8 @@ def _build_parts(builder: PartBuilder, processes: int) -> Built:
             memory = max(memory, finished.memory)
             progress.advance(finished.job.cost, memory)
     finally:
-        seconds = progress.close()
-    return Built({}, seconds, memory, len(done))
+        progress.close()
+    return Built({}, 0.0, memory, len(done))
 
 
 def _join_headers(parts: list[Path], sources: list[Source], options: InstanceOptions) -> dict[str, Any]:

@@ -4,7 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from uer.config.preprocess import DATA_PROCESSORS, TWO_TOKENIZERS, InstanceOptions, MaskingOptions
+from uer.config.preprocess import (
+    DATA_PROCESSORS,
+    TARGETS_CUT,
+    TWO_TOKENIZERS,
+    InstanceOptions,
+    MaskingOptions,
+)
 from uer.data.batch import Batch
 from uer.data.mixture import Mixture
 from uer.data.objectives.base import MaskedObjective, Objective, TokenIds
@@ -85,13 +91,15 @@ def check_dataset(
         second = TokenIds.from_json(header["target_tokenizer"] or header["tokenizer"])
         flags = "--tgt_vocab_path and target tokenizer flags"
         _check_tokenizer(store, second, target_fingerprint, "target tokenizer", flags)
-    length = header["options"]["seq_length"]
-    if max_seq_length is not None and length > max_seq_length:
-        raise DataError(
-            f"the dataset was made with --seq_length {length}, and the model has {max_seq_length} positions "
-            f"(--max_seq_length); {again} --seq_length {max_seq_length}.",
-            path=store.path,
-        )
+    flags = ("seq_length", "tgt_seq_length") if store.objective in TARGETS_CUT else ("seq_length",)
+    for flag in flags:
+        length = header["options"][flag]
+        if max_seq_length is not None and length > max_seq_length:
+            raise DataError(
+                f"the dataset was made with --{flag} {length}, and the model has {max_seq_length} positions "
+                f"(--max_seq_length); {again} --{flag} {max_seq_length}.",
+                path=store.path,
+            )
 
 
 def _check_tokenizer(

@@ -47,8 +47,7 @@ class ByteProgress:
             f"{rate / 1e6:.1f} MB/s, {left:,.0f} s left, {memory / 1e6:,.0f} MB a worker"
         )
 
-    def close(self) -> float:
-        """Take the bar off the screen; returns the seconds it took."""
+    def close(self) -> None:
+        """Take the bar off the screen."""
         if self._bar is not None:
             self._bar.close()
-        return time.monotonic() - self._started
