@@ -71,6 +71,7 @@ BART = {
 }
 
 
+POOLED = ("bert", "albert", "ernie", "megatron-bert")
 # A pooler that nothing was trained on is not kept.
 LOSES_POOLER = {("roberta", ""), ("xlm-roberta", "")}
 
@@ -115,6 +116,8 @@ def cases() -> list[Case]:
         "distilbert": DISTILBERT,
         "electra": {**BERT, "embedding_size": 16},
         "albert": {**BERT, "embedding_size": 16, "num_hidden_layers": 3},
+        "ernie": {**BERT, "max_position_embeddings": 65, "type_vocab_size": 4},
+        "megatron-bert": BERT,
         "gpt2": GPT2,
         "t5": T5,
         "t5-v1_1": {**T5, "feed_forward_proj": "gated-gelu", "tie_word_embeddings": False},
@@ -136,6 +139,10 @@ def cases() -> list[Case]:
         Case("electra", "ElectraForMaskedLM", "mlm", {**BERT, "embedding_size": 32}, "E = H"),
         Case("electra", "ElectraForMaskedLM", "mlm", {**BERT, "embedding_size": 64}, "E > H"),
         Case("albert", "AlbertForMaskedLM", "mlm", {**bases["albert"], "hidden_act": "relu"}, "relu"),
+        Case("albert", "AlbertForPreTraining", "mlm sp", {**bases["albert"], "hidden_act": "gelu_new"}, "v2"),
+        Case("bert", "BertModel", "", {**BERT, "intermediate_size": 75}, "TinyBERT"),
+        Case("ernie", "ErnieForPreTraining", "mlm sp", {**bases["ernie"], "hidden_act": "relu"}, "1.0"),
+        Case("ernie", "ErnieForMaskedLM", "mlm", {**bases["ernie"], "use_task_id": True}, "3.0"),
         Case(
             "gpt2", "GPT2LMHeadModel", "lm", {**GPT2, "n_inner": 48, "tie_word_embeddings": False}, "untied"
         ),
@@ -213,7 +220,7 @@ def build_ours(case: Case, folder: Path) -> Model:
     config = companion.config
     if case.part in ("", "rtd"):
         model = build_body(config, V)
-        if case.family in ("bert", "albert"):
+        if case.family in POOLED:
             model = build_model(config.replace(target=("sp",)), V)
     elif case.part == "cls":
         body = build_body(config, V)
@@ -345,7 +352,7 @@ def _heads(
         first = pool("first", hidden, inputs["seg"])
         logits = ours.output_layer(ours.act(ours.output_layer_1(first))).view(-1, CHOICES)
         yield "logits", logits, out.logits
-    elif case.part == "" and case.family in ("bert", "albert"):
+    elif case.part == "" and case.family in POOLED:
         full = seen[:, 0]
         yield "pooled", torch.tanh(ours.target.sp.linear_1(hidden[full, 0])), out.pooler_output[full]
 

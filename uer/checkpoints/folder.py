@@ -10,6 +10,7 @@ from typing import Any
 
 from uer.checkpoints.families import family_of
 from uer.checkpoints.families.family import DOWNSTREAM, Family, label_map
+from uer.checkpoints.families.recognise import DESCRIPTIONS, described
 from uer.checkpoints.names import CONFIG, TOKENIZER_FILES, WEIGHTS
 from uer.config.model import ModelConfig
 from uer.errors import CheckpointError, ConfigError
@@ -120,11 +121,11 @@ def local(path: str | Path) -> Path:
 
 def _model_config(folder: Path) -> dict[str, Any] | None:
     """The config.json of a folder, if it has one of a model."""
-    path = folder / CONFIG
-    if not path.is_file():
+    path = next((folder / name for name in DESCRIPTIONS if (folder / name).is_file()), None)
+    if path is None:
         return None
     values = _json(path)
-    return values if isinstance(values, dict) and "model_type" in values else None
+    return described(values) if isinstance(values, dict) else None
 
 
 def _json(path: Path) -> Any:

@@ -26,7 +26,7 @@ SEGMENT_TABLE = r"^embedding\.(?:.*\.)?seg\.embedding\.weight$"
 # Tensors of a file that a model rightly has no place for, unless it has that part: (pattern, part, reason).
 SPARE = (
     (r"^target\.", "target.{}", "the head of pre-training; this model has none of that kind"),
-    (r"^(?:output_layers?(?:_[12])?|classifier|crf)\.", "{}", "the head of another task"),
+    (r"^(?:output_layers?(?:_[12]|_start|_end)?|classifier|crf)\.", "{}", "the head of another task"),
     (r"^(?:decoder|tgt_embedding)\.", "{}", "this model has no decoder"),
 )
 # What to do about a difference: (where it shows, pattern, advice).

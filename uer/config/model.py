@@ -9,7 +9,7 @@ from uer.config.options import Options, fraction, option, positive
 from uer.errors import ConfigError, suggestion
 
 # Literal tables of names: `--help` needs them without importing torch; a test holds them against the classes.
-EMBEDDINGS = ("word", "pos", "seg", "sinusoidalpos", "dual")
+EMBEDDINGS = ("word", "pos", "seg", "sinusoidalpos", "dual", "task")
 ENCODERS = ("transformer", "rnn", "lstm", "gru", "birnn", "bilstm", "bigru", "gatedcnn", "dual")
 DECODERS = ("transformer",)
 TARGETS = ("sp", "lm", "mlm", "bilm", "cls")
@@ -50,6 +50,8 @@ class ModelConfig(Options):
     )
     kernel_size: int = positive(3, "rows a convolution sees (gatedcnn)", json_only=True)
     block_size: int = positive(2, "layers of a residual block (gatedcnn)", json_only=True)
+    segments_num: int = positive(3, "rows of the segment table, the first of padding", json_only=True)
+    tasks_num: int = positive(3, "rows of the task table (ERNIE 3.0)", json_only=True)
     max_seq_length: int = positive(512, "rows of the position table")
     dropout: float = fraction(0.1, "dropout rate, everywhere")
 
@@ -61,6 +63,9 @@ class ModelConfig(Options):
     layernorm_positioning: str = option(
         "post", "layer norm after or before each sub-layer", choices=("pre", "post")
     )
+    remove_final_layernorm: bool = option(
+        False, "a pre-norm stack ends without a layer norm (albert_zh)", json_only=True
+    )
     feed_forward: str = option("dense", "feed-forward layer", choices=("dense", "gated"))
     remove_transformer_bias: bool = option(False, "no bias in attention and feed-forward linears")
     remove_attention_scale: bool = option(
@@ -70,6 +75,12 @@ class ModelConfig(Options):
     relative_attention_buckets_num: int = positive(32, "buckets of the relative position bias")
     factorized_embedding_parameterization: bool = option(
         False, "E and H differ, a linear joins them (ALBERT)"
+    )
+    factorized_part: str = option(
+        "sum",
+        "what the linear widens: the normed sum of all embeddings (ALBERT), or the word vectors (albert_zh)",
+        choices=("sum", "word"),
+        json_only=True,
     )
     parameter_sharing: bool = option(False, "one layer used N times (ALBERT)")
     has_residual_attention: bool = option(
@@ -103,6 +114,26 @@ class ModelConfig(Options):
     def head_size(self) -> int:
         """Width of one attention head."""
         return self.attention_head_size or self.hidden_size // self.heads_num
+
+    @property
+    def widens_words(self) -> bool:
+        """Whether word vectors alone are of width E, all else of width H."""
+        return self.factorized_embedding_parameterization and self.factorized_part == "word"
+
+    @property
+    def widens_sum(self) -> bool:
+        """Whether a linear joins an embedding of width E and an encoder of width H."""
+        return self.factorized_embedding_parameterization and self.factorized_part == "sum"
+
+    @property
+    def has_segments(self) -> bool:
+        """Whether the embedding tells segments apart."""
+        return "seg" in self.embedding
+
+    @property
+    def has_tasks(self) -> bool:
+        """Whether the embedding tells tasks apart."""
+        return "task" in self.embedding
 
     @property
     def decoder_depth(self) -> int:
@@ -184,6 +215,8 @@ class ModelConfig(Options):
                     f"emb_size {self.emb_size} and hidden_size {self.hidden_size} differ; "
                     "make them equal or add --factorized_embedding_parameterization."
                 )
+        if self.factorized_part == "word" and not self.factorized_embedding_parameterization:
+            raise ConfigError("factorized_part word needs factorized_embedding_parameterization.")
         if self.decoder and self.factorized_embedding_parameterization:
             raise ConfigError("--factorized_embedding_parameterization does not go with --decoder.")
         if self.bidirectional and self.encoder not in ("rnn", "lstm", "gru"):

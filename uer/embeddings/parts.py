@@ -13,15 +13,25 @@ Streams = dict[str, Tensor]
 
 
 class WordEmbedding(nn.Module):
-    """A vector a token, [V, E]; `scaled` multiplies it by √E, which goes with sinusoidal positions."""
+    """A vector a token, [V, E]; `scaled` multiplies it by √E, which goes with sinusoidal positions.
 
-    def __init__(self, vocab_size: int, emb_size: int, *, scaled: bool = False) -> None:
+    Args:
+        widened: H, of vectors that a matrix without bias brings from E to H (albert_zh). It is kept as
+            [E, H], as the weight of the linear H → E that an output layer over the same table begins with.
+    """
+
+    def __init__(
+        self, vocab_size: int, emb_size: int, *, scaled: bool = False, widened: int | None = None
+    ) -> None:
         super().__init__()
         self.embedding = nn.Embedding(vocab_size, emb_size)
         self.factor = math.sqrt(emb_size) if scaled else None
+        self.projection = None if widened is None else nn.Linear(widened, emb_size, bias=False)
 
     def forward(self, streams: Streams) -> Tensor:
         vectors = self.embedding(streams["word"])
+        if self.projection is not None:
+            vectors = vectors @ self.projection.weight
         return vectors if self.factor is None else vectors * self.factor
 
 
@@ -45,6 +55,19 @@ class SegEmbedding(nn.Module):
 
     def forward(self, streams: Streams) -> Tensor:
         return self.embedding(streams["seg"])
+
+
+class TaskEmbedding(nn.Module):
+    """A vector a task, [rows, E], of the stream "task"; without it every token has task 0 (ERNIE 3.0,
+    Sun et al. 2021).
+    """
+
+    def __init__(self, emb_size: int, rows: int = 3) -> None:
+        super().__init__()
+        self.embedding = nn.Embedding(rows, emb_size)
+
+    def forward(self, streams: Streams) -> Tensor:
+        return self.embedding(streams["task"]) if "task" in streams else self.embedding.weight[0]
 
 
 class SinusoidalPosEmbedding(nn.Module):

@@ -73,13 +73,21 @@ def build_embedding(config: ModelConfig, parts: tuple[str, ...], vocab_size: int
     if parts == ("dual",):
         return Embedding({"dual": _dual_embedding(config, vocab_size)}, layer_norm=None, dropout=0.0)
     sinusoidal = "sinusoidalpos" in (parts if config.sinusoid == "2021" else config.embedding)
+    width = config.hidden_size if config.widens_words else config.emb_size
+    widened = config.hidden_size if config.widens_words else None
     arguments = {
-        "word": {"vocab_size": vocab_size, "emb_size": config.emb_size, "scaled": sinusoidal},
-        "pos": {"max_seq_length": config.max_seq_length, "emb_size": config.emb_size},
-        "seg": {"emb_size": config.emb_size},
+        "word": {
+            "vocab_size": vocab_size,
+            "emb_size": config.emb_size,
+            "scaled": sinusoidal,
+            "widened": widened,
+        },
+        "pos": {"max_seq_length": config.max_seq_length, "emb_size": width},
+        "seg": {"emb_size": width, "rows": config.segments_num},
+        "task": {"emb_size": width, "rows": config.tasks_num},
         "sinusoidalpos": {
             "max_seq_length": config.max_seq_length,
-            "emb_size": config.emb_size,
+            "emb_size": width,
             "sinusoid": config.sinusoid,
         },
     }
@@ -88,7 +96,7 @@ def build_embedding(config: ModelConfig, parts: tuple[str, ...], vocab_size: int
     plain = config.remove_embedding_layernorm or ("sinusoidalpos" in parts and config.sinusoid == "2021")
     return Embedding(
         built,
-        layer_norm=None if plain else _embedding_norm(config, config.emb_size),
+        layer_norm=None if plain else _embedding_norm(config, width),
         dropout=config.dropout,
     )
 
@@ -129,11 +137,7 @@ def build_encoder(config: ModelConfig) -> nn.Module:
         layers_num=config.layers_num,
         mask=config.mask,
         layer_norm=_final_norm(config),
-        linear=(
-            nn.Linear(config.emb_size, config.hidden_size)
-            if config.factorized_embedding_parameterization
-            else None
-        ),
+        linear=(nn.Linear(config.emb_size, config.hidden_size) if config.widens_sum else None),
         relative_pos_emb=_position_bias(config, bidirectional=True),
         residual=config.has_residual_attention,
     )
@@ -156,13 +160,14 @@ def build_target(name: str, config: ModelConfig, vocab_size: int) -> nn.Module:
     """
     target, width = pick_class(name, TARGETS, "--target"), config.hidden_size
     if name == "mlm":
-        inner = config.emb_size if config.factorized_embedding_parameterization else width
+        inner = config.emb_size if config.widens_sum else width
         return target(
             width,
             inner,
             vocab_size,
             hidden_act=config.hidden_act,
             layer_norm=_embedding_norm(config, inner),
+            narrowed=config.emb_size if config.widens_words else None,
         )
     if name == "lm":
         return target(
@@ -209,7 +214,8 @@ def _norm(config: ModelConfig) -> nn.Module:
 
 
 def _final_norm(config: ModelConfig) -> nn.Module | None:
-    return _norm(config) if config.layernorm_positioning == "pre" else None
+    final = config.layernorm_positioning == "pre" and not config.remove_final_layernorm
+    return _norm(config) if final else None
 
 
 def _embedding_norm(config: ModelConfig, size: int) -> nn.Module:
@@ -256,7 +262,10 @@ def _tie_output(model: Model) -> None:
     """One tensor for output layer and word embedding: mlm's and the source's, else lm's and the decoder's."""
     targets = dict(model.target.named_children()) if model.target is not None else {}
     if "mlm" in targets:
-        _share(targets["mlm"].linear_2, model.embedding.word.embedding, "--tie_weights")
+        word = model.embedding.word
+        _share(targets["mlm"].linear_2, word.embedding, "--tie_weights")
+        if word.projection is not None:
+            _share(targets["mlm"].projection, word.projection, "--tie_weights")
     elif "lm" in targets:
         embedding = model.tgt_embedding if model.decoder is not None else model.embedding
         _share(targets["lm"].output_layer, embedding.word.embedding, "--tie_weights")

@@ -16,20 +16,30 @@ class MlmHead(nn.Module):
     Args:
         inner_size: width between the two linears: H, or E when the embedding is factorised.
         layer_norm: over `inner_size`.
+        narrowed: E, when a linear without bias stands between norm and output layer (albert_zh).
     """
 
     def __init__(
-        self, hidden_size: int, inner_size: int, vocab_size: int, *, hidden_act: str, layer_norm: nn.Module
+        self,
+        hidden_size: int,
+        inner_size: int,
+        vocab_size: int,
+        *,
+        hidden_act: str,
+        layer_norm: nn.Module,
+        narrowed: int | None = None,
     ) -> None:
         super().__init__()
         self.linear_1 = nn.Linear(hidden_size, inner_size)
         self.act = activation(hidden_act)
         self.layer_norm = layer_norm
-        self.linear_2 = nn.Linear(inner_size, vocab_size)
+        self.projection = None if narrowed is None else nn.Linear(inner_size, narrowed, bias=False)
+        self.linear_2 = nn.Linear(narrowed or inner_size, vocab_size)
 
     def features(self, hidden: Tensor) -> Tensor:
         """[..., H] → [..., inner], what the output layer reads."""
-        return self.layer_norm(self.act(self.linear_1(hidden)))
+        features = self.layer_norm(self.act(self.linear_1(hidden)))
+        return features if self.projection is None else self.projection(features)
 
     def logits(self, hidden: Tensor) -> Tensor:
         """[..., H] → [..., V]"""

@@ -10,7 +10,9 @@ from uer.checkpoints.families.bert import (
     embeddings,
     output_bias,
     pooler,
+    read_segments,
     simple_heads,
+    write_segments,
 )
 from uer.checkpoints.families.family import Family, Size
 from uer.checkpoints.families.rows import linear, norm, row
@@ -49,6 +51,8 @@ FAMILY = Family(
     fixed={**FIXED, "factorized_embedding_parameterization": True, "parameter_sharing": True},
     written={"num_hidden_groups": 1, "inner_group_num": 1},
     required={**REQUIRED, "num_hidden_groups": (1,), "inner_group_num": (1,)},
+    read=read_segments,
+    write=write_segments,
     ignored=POSITION_IDS,
     pooled=frozenset({"cls", "choice"}),
     classes={

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 from uer.checkpoints.families.family import Family, Size
 from uer.checkpoints.families.rows import Rows, linear, norm, row
+from uer.config.model import ModelConfig
 
 SIZES = (
     Size("hidden_size", "hidden_size", 768),
@@ -29,6 +33,16 @@ REQUIRED = {
 POSITION_IDS = {r"(?:.*\.)?embeddings\.(?:position_ids|token_type_ids)$": "numbers from 0 on"}
 
 
+def read_segments(values: Mapping[str, Any]) -> dict[str, int]:
+    """Rows of our segment table: theirs and one for padding; a single type serves both texts."""
+    return {"segments_num": max(values.get("type_vocab_size") or 2, 2) + 1}
+
+
+def write_segments(config: ModelConfig) -> dict[str, int]:
+    """Their number of token types."""
+    return {"type_vocab_size": config.segments_num - 1}
+
+
 def embeddings(prefix: str, *, offset: bool = False, segments: str | None = "segments") -> Rows:
     """The embedding: positions that begin at row 2 when `offset`, token types unless `segments` is None."""
     rows = row("embedding.word.embedding.weight", f"{prefix}embeddings.word_embeddings.weight")
@@ -39,7 +53,10 @@ def embeddings(prefix: str, *, offset: bool = False, segments: str | None = "seg
     )
     if segments:
         rows += row(
-            "embedding.seg.embedding.weight", f"{prefix}embeddings.token_type_embeddings.weight", segments
+            "embedding.seg.embedding.weight",
+            f"{prefix}embeddings.token_type_embeddings.weight",
+            segments,
+            when="has_segments",
         )
     return rows + norm("embedding.layer_norm", f"{prefix}embeddings.LayerNorm")
 
@@ -105,6 +122,8 @@ FAMILY = Family(
     ),
     fixed=FIXED,
     required=REQUIRED,
+    read=read_segments,
+    write=write_segments,
     ignored=POSITION_IDS,
     pooled=frozenset({"cls", "choice"}),
     classes={

@@ -4,7 +4,16 @@ own.
 
 from __future__ import annotations
 
-from uer.checkpoints.families.bert import FIXED, POSITION_IDS, REQUIRED, SIZES, embeddings, layers
+from uer.checkpoints.families.bert import (
+    FIXED,
+    POSITION_IDS,
+    REQUIRED,
+    SIZES,
+    embeddings,
+    layers,
+    read_segments,
+    write_segments,
+)
 from uer.checkpoints.families.family import Family, Size
 from uer.checkpoints.families.rows import linear, norm, row
 
@@ -45,9 +54,11 @@ FAMILY = Family(
     },
     parts={"ElectraForPreTraining": ("rtd",)},
     read=lambda values: {
+        **read_segments(values),
         "factorized_embedding_parameterization": values.get("embedding_size", 128)
-        != values.get("hidden_size", 256)
+        != values.get("hidden_size", 256),
     },
+    write=write_segments,
     head_act="gelu",
     ignored=POSITION_IDS,
     classes={

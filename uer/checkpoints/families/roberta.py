@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from uer.checkpoints.families.bert import FAMILY as BERT
-from uer.checkpoints.families.bert import FIXED, SIZES, embeddings, layers, output_bias
+from uer.checkpoints.families.bert import FIXED, SIZES, embeddings, layers, output_bias, read_segments
 from uer.checkpoints.families.family import Size
 from uer.checkpoints.families.rows import linear, norm, row
 
@@ -37,7 +37,10 @@ ROBERTA = replace(
     sizes=(*SIZES, Size("emb_size", "hidden_size", 768)),
     fixed={**FIXED, "target": ("mlm",)},
     written={"pad_token_id": 1, "bos_token_id": 0, "eos_token_id": 2},
-    read=lambda values: {"max_seq_length": values.get("max_position_embeddings", 514) - 2},
+    read=lambda values: {
+        **read_segments(values),
+        "max_seq_length": values.get("max_position_embeddings", 514) - 2,
+    },
     write=lambda config: {"max_position_embeddings": config.max_seq_length + 2},
     pooled=frozenset({"choice"}),
     classes={
