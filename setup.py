@@ -37,7 +37,6 @@ EXTRAS["dev"] = [
     *EXTRAS["deepspeed"],
     "hypothesis>=6.100",
     "peft>=0.17",  # loads the adapters that --peft writes
-    "nltk>=3.9",
     "pytest>=8",
     "pytest-timeout>=2.3",
     "rouge-score>=0.1.2",
@@ -55,6 +54,7 @@ setup(
     python_requires=">=3.10",
     install_requires=[
         "huggingface_hub>=0.30",
+        "nltk>=3.9",
         "numpy>=1.26",
         "psutil>=5.9",
         "regex>=2023.12.25",
