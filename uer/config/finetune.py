@@ -6,11 +6,12 @@ import re
 from dataclasses import dataclass
 from pathlib import PurePath
 
-from uer.config.options import Options, fraction, option, positive
+from uer.config.options import Options, fraction, not_negative, option, positive
 from uer.errors import ConfigError
 
 EARLY_STOPPING = re.compile(r"(?:(\w+):)?([1-9][0-9]*)")
 
+LORA_TARGETS = ("query", "key", "value", "output", "feed_forward")
 OVERFLOWS = ("truncate", "window", "drop", "error")
 
 
@@ -48,6 +49,18 @@ class RunOptions(Options):
     allow_missing: str | None = option(
         None, "tensors that --pretrained_model_path may lack or have too many of", metavar="REGEX"
     )
+    peft: str | None = option(
+        None,
+        "train low-rank adapters and the head only; the model is saved merged, the adapters beside it in "
+        "NAME.adapter",
+        choices=("lora",),
+    )
+    lora_rank: int = positive(8, "rank of the adapters")
+    lora_alpha: float = positive(16.0, "what the adapters add is scaled by this over the rank")
+    lora_dropout: float = fraction(0.0, "dropout in front of the adapters")
+    lora_targets: tuple[str, ...] = option(
+        ("query", "value"), "layers of attention, and feed-forward, that have adapters", choices=LORA_TARGETS
+    )
 
     @property
     def patience(self) -> tuple[str | None, int] | None:
@@ -74,6 +87,13 @@ class SimcseRunOptions(FinetuneOptions):
     """Fine-tuning of vectors."""
 
     eval_steps: int | None = positive(200, "evaluate every so many batches, and at the end")
+
+
+@dataclass(frozen=True)
+class PromptRunOptions(FinetuneOptions):
+    """Fine-tuning of prompts."""
+
+    epochs_num: int = not_negative(3, "passes over the training file; 0: only evaluate what was pre-trained")
 
 
 @dataclass(frozen=True)
@@ -166,6 +186,16 @@ class SiameseOptions(Options):
         """Numbers are no classes."""
         if self.class_weights and self.objective == "cosine":
             raise ConfigError("--class_weights weighs classes; --objective cosine has none, leave it out.")
+
+
+@dataclass(frozen=True)
+class PromptOptions(Options):
+    """Prompts."""
+
+    prompt_id: str = option("chnsenticorp_char", "which of the prompts of --prompt_path", metavar="NAME")
+    prompt_path: str = option(
+        "models/prompts.json", "JSON object: name → template and answer words", metavar="FILE"
+    )
 
 
 @dataclass(frozen=True)
