@@ -21,6 +21,7 @@ REPOSITORY = Path(__file__).resolve().parents[1]
 DECLARED_SKIPS = {
     "real data absent: ": "the corpora and data sets are not ours to ship",
     "no GPU: ": "the toolkit is developed on machines without one",
+    "browser absent: ": "an extra, and a program that packages of Python do not bring",
     "TensorFlow absent: ": "an extra that only the conversion of its checkpoints needs",
 }
 

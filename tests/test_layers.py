@@ -14,7 +14,7 @@ LAYERS = {
     2: ("layers", "data"),
     3: ("embeddings", "encoders", "decoders", "targets"),
     4: ("models", "checkpoints", "generation"),
-    5: ("tasks", "training"),
+    5: ("tasks", "training", "serving"),
     6: ("opts", "cli"),
 }
 LEVEL = {part: level for level, parts in LAYERS.items() for part in parts}
