@@ -303,6 +303,7 @@ def test_ctrl_c_ends_with_130_and_keeps_what_is_finished(vocab):
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(3600)  # minutes on a busy machine
 @pytest.mark.parametrize("processor", ["bert", "mlm", "lm"])
 def test_memory_does_not_grow_with_the_corpus(shared, processor):
     """2 GB of text and a line of 100 MB; each worker keeps below 500 MB."""
@@ -426,6 +427,29 @@ def test_where_it_cannot_write(corpus, vocab):
         preprocess_to("folder", corpus, vocab)
     with pytest.raises(EnvironmentFault, match=r"corpus\.txt/d\.pt: Not a directory"):
         preprocess_to("corpus.txt/d.pt", corpus, vocab)
+
+
+@pytest.mark.parametrize(
+    ("number", "message"),
+    [
+        (13, r"d\.pt: the folder may not be written to"),
+        (30, r"d\.pt: .*Read-only file system"),
+        (28, r"d\.pt: the disk is full"),
+    ],
+)
+def test_a_folder_that_takes_no_files(corpus, vocab, monkeypatch, number, message):
+    """Where the parts would lie. A superuser may write anywhere, so the refusal is played."""
+    real = os.mkdir
+
+    def refuse(path, *args, **kwargs):
+        if str(path).endswith(".parts"):
+            raise OSError(number, os.strerror(number), str(path))
+        return real(path, *args, **kwargs)
+
+    monkeypatch.setattr(os, "mkdir", refuse)
+    with pytest.raises(EnvironmentFault, match=message):
+        preprocess_to("d.pt", corpus, vocab)
+    assert not Path("d.pt").exists()
 
 
 def test_a_full_disk(corpus, vocab, monkeypatch):
