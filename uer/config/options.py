@@ -26,6 +26,7 @@ def option(
     required: bool = False,
     metavar: str | None = None,
     bare: Any = None,
+    word: str | None = None,
 ) -> Any:
     """A dataclass field with what the command line and the checks need to know of it.
 
@@ -37,6 +38,7 @@ def option(
         json_only: no flag is made; the value comes from a JSON config (UER keeps the sizes there).
         required: the command line must give it.
         bare: the value of the flag typed alone; without it the flag needs a value.
+        word: may be typed instead of a value; `uer.opts.dialects` says what it stands for.
     """
     metadata = {
         "help": help,
@@ -47,6 +49,7 @@ def option(
         "required": required,
         "metavar": metavar,
         "bare": bare,
+        "word": word,
     }
     if isinstance(default, list):
         default = tuple(default)

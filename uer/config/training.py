@@ -74,7 +74,7 @@ class OptimizerOptions(Options):
 class TrainOptions(Options):
     """Training run."""
 
-    batch_size: int = positive(32, "rows of a batch (of each worker in pre-training)")
+    batch_size: int = positive(32, "rows of a batch (of each worker in pre-training)", word="auto")
     accumulation_steps: int = positive(1, "batches of one update")
     report_steps: int = positive(100, "a line of figures every so many batches")
     seed: int = not_negative(7, "seed of weights, order, masking and dropout")
@@ -87,7 +87,19 @@ class TrainOptions(Options):
     gradient_checkpointing: bool = option(
         False, "recompute each layer in the backward pass: less memory, a third more time"
     )
+    micro_batches: str = option(
+        "1",
+        "a batch is computed in so many pieces: less memory, the same gradient; auto: as memory asks for "
+        "(--batch_size auto is short for it)",
+        check=lambda value: value == "auto" or (value.isdecimal() and int(value) > 0),
+        expected="a number greater than 0, or auto",
+        metavar="N|auto",
+    )
     max_bad_steps: int = positive(10, "stop after so many updates in a row without finite loss and gradient")
+    tensorboard: bool = option(False, "event files for TensorBoard in the folder of the run")
+    wandb: str | None = option(None, "send the figures to Weights & Biases too", metavar="PROJECT")
+    swanlab: str | None = option(None, "send the figures to SwanLab too", metavar="PROJECT")
+    dry_run: bool = option(False, "say what training would take (memory, operations), and stop")
 
 
 @dataclass(frozen=True)

@@ -64,6 +64,9 @@ def translate(values: dict[str, Any], source: str) -> dict[str, Any]:
     if out.get("fp16"):
         out.setdefault("precision", "fp32" if out.get("fp16_opt_level") == "O0" else "fp16")
     out.pop("fp16", None)
+    if out.get("batch_size") == "auto":  # the usual rows, in as many pieces as memory asks for
+        del out["batch_size"]
+        out.setdefault("micro_batches", "auto")
     target = out.get("target")
     if target is None:
         return out

@@ -41,6 +41,18 @@ def _true_or_false(text: str) -> bool:
     raise argparse.ArgumentTypeError(f"'{text}' is neither true nor false")
 
 
+def _or_word(kind: Any, word: str | None) -> Any:
+    """The type of a flag for which a word may be typed instead."""
+    if word is None:
+        return kind
+
+    def read(text: str) -> Any:
+        return text if text == word else kind(text)
+
+    read.__name__ = kind.__name__  # argparse names it in its complaint
+    return read
+
+
 def _help(field: dataclasses.Field, many: bool) -> str:
     """Help text with the choices and the default behind it."""
     text = field.metadata["help"]
@@ -70,7 +82,7 @@ def add_flags(parser: argparse.ArgumentParser, group: type[Options]) -> None:
         if kind is bool and field.default is False:
             settings["action"] = "store_true"
         else:
-            settings["type"] = _true_or_false if kind is bool else kind
+            settings["type"] = _true_or_false if kind is bool else _or_word(kind, field.metadata["word"])
             settings["metavar"] = field.metadata["metavar"] or (
                 "true|false" if kind is bool else kind.__name__.upper()
             )

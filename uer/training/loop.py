@@ -27,7 +27,7 @@ from uer.layers import kernels
 from uer.targets.term import Term
 from uer.training.adversarial import Attack
 from uer.training.ema import WeightAverage
-from uer.training.memory import keep_freed_memory, recompute_layers
+from uer.training.memory import keep_freed_memory, out_of_memory, recompute_layers
 from uer.training.optimizers import gradient_norm
 from uer.training.precision import Precision
 from uer.training.report import Meter, Report, Stopwatch
@@ -113,12 +113,12 @@ def fit(
     if loop.workers.device.type == "cpu":
         keep_freed_memory()
     recompute_layers(model, options.gradient_checkpointing)
-    fetched = fetch(get_batch, windows.after(start), pin=loop.workers.device.type == "cuda")
+    fetched = fetch(get_batch, windows.after(start), pin=loop.workers.device.type == "cuda", pieces=int(options.micro_batches))
     try:
         with listen() as stop, closing(fetched):
             loop.run(fetched, stop)
     except RuntimeError as error:
-        explained = loop.workers.explained(error)
+        explained = out_of_memory(error, loop.workers.device) or loop.workers.explained(error)
         if explained is error:
             raise
         raise explained from error

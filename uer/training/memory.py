@@ -6,7 +6,11 @@ import contextlib
 import ctypes
 import sys
 
+import psutil
+import torch
 from torch import nn
+
+from uer.errors import EnvironmentFault
 
 M_TRIM_THRESHOLD, M_MMAP_MAX = -1, -4  # numbers of glibc's mallopt(3)
 
@@ -16,8 +20,7 @@ def keep_freed_memory() -> bool:
 
     A training step allocates and frees the same large tensors again and again. By default glibc maps and
     unmaps each of them, and the kernel clears every page anew: about a fifth of the step of a small model.
-        Peak memory
-    grows somewhat, since freed pieces are reused rather than returned.
+    Peak memory grows somewhat, since freed pieces are reused rather than returned.
 
     Returns:
         whether it was done; on systems without glibc nothing is.
@@ -35,3 +38,26 @@ def recompute_layers(model: nn.Module, wanted: bool) -> None:
     for module in model.modules():
         if hasattr(module, "gradient_checkpointing"):
             module.gradient_checkpointing = wanted
+
+
+def peak_memory(device: torch.device) -> int:
+    """Bytes at the highest moment so far: of the tensors on a GPU, or of the whole process."""
+    if device.type == "cuda":
+        return torch.cuda.max_memory_allocated(device)
+    if sys.platform == "win32":
+        return psutil.Process().memory_info().peak_wset
+    import resource  # not there on Windows
+
+    unit = 1 if sys.platform == "darwin" else 1024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
+
+
+def out_of_memory(error: RuntimeError, device: torch.device) -> EnvironmentFault | None:
+    """What to do about an allocation that failed; None when the error is another one."""
+    if not isinstance(error, torch.OutOfMemoryError) and "can't allocate memory" not in str(error):
+        return None
+    return EnvironmentFault(
+        f"memory ran out ({peak_memory(device) / 1e9:.1f} GB were in use at most): type --batch_size auto "
+        "(or --micro_batches N: the same batch in pieces), --gradient_checkpointing, or a smaller model; "
+        "--dry_run says what a run takes."
+    )

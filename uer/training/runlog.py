@@ -1,8 +1,8 @@
 """What a run leaves behind to be read: lines in the log, a folder `NAME.run/`, a progress bar on a terminal.
 
 The folder holds `config.json` (all effective options), `environment.json` (versions, machine, what was
-chosen), `metrics.jsonl` (one JSON object a report), and `report.html`, which shows them. A resumed run
-goes on in the same files.
+chosen), `metrics.jsonl` (one JSON object a report), and `report.html`, which shows them; trackers may take
+the same figures. A resumed run goes on in the same files.
 """
 
 from __future__ import annotations
@@ -11,20 +11,32 @@ import json
 import platform
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 
 from uer import __version__
+from uer.training.memory import peak_memory
 from uer.training.page import write_page
 from uer.training.report import Report
+from uer.training.trackers import Tracker, plain_figures
 from uer.utils.files import atomic_write, write_fault
 from uer.utils.logging import logger
 
 REFRESH = 5.0  # seconds between two versions of the page while the run lives
 METRICS, CONFIG, ENVIRONMENT = "metrics.jsonl", "config.json", "environment.json"
+
+
+class Machine(NamedTuple):
+    """What the figures of speed and memory are held against."""
+
+    flops_per_token: float
+    """operations of a training step a real token"""
+    rate: float
+    """operations a second of large matrix products on all workers together"""
+    device: torch.device
 
 
 def run_folder(name: str | Path) -> Path:
@@ -57,6 +69,8 @@ class RunLog:
         folder: where the files go; None: no files (search trials, tests).
         start: batches done before; records beyond it belong to work that was lost, and are removed.
         quiet: no lines and no bar (workers other than the first).
+        machine: for the share of its operations that are used, and the memory; None: neither is reported.
+        trackers: programs that take the records too.
     """
 
     def __init__(
@@ -67,7 +81,10 @@ class RunLog:
         folder: Path | None = None,
         start: int = 0,
         quiet: bool = False,
+        machine: Machine | None = None,
+        trackers: Sequence[Tracker] = (),
     ) -> None:
+        self.machine, self.trackers = machine, trackers
         self.line, self.folder, self.quiet = line, None if quiet else folder, quiet
         self._bar = None if quiet else _progress_bar(total, start)
         self.total, self._records, self._drawn = total, [], 0.0
@@ -97,13 +114,21 @@ class RunLog:
     def report(self, report: Report) -> None:
         """The line, the record and the figures beside the bar."""
         self.say("%s", self.line(report))
+        record, speed = report.record(), report.tokens / max(report.seconds, 1e-9)
+        if self.machine is not None:
+            record["flop_utilisation"] = round(speed * self.machine.flops_per_token / self.machine.rate, 4)
+            record["peak_memory_gb"] = round(peak_memory(self.machine.device) / 1e9, 3)
         if self._bar is not None:
-            speed = report.tokens / max(report.seconds, 1e-9)
-            self._bar.set_postfix_str(f"loss {report.loss:.3f}, lr {report.rate:.2e}, {speed:,.0f} tokens/s")
-        self.record(report.record())
+            text = f"loss {report.loss:.3f}, lr {report.rate:.2e}, {speed:,.0f} tokens/s"
+            if self.machine is not None:
+                text += f", MFU {record['flop_utilisation']:.0%}, {record['peak_memory_gb']:.1f} GB"
+            self._bar.set_postfix_str(text)
+        self.record(record)
 
     def record(self, figures: dict[str, Any]) -> None:
-        """Append one JSON line to the metrics file."""
+        """Append one JSON line to the metrics file, and hand the figures to the trackers."""
+        for tracker in self.trackers:
+            tracker.record(figures["step"], plain_figures(figures))
         if self.folder is None:
             return
         file, figures = self.folder / METRICS, {**figures, "time": round(time.time(), 3)}
@@ -129,6 +154,8 @@ class RunLog:
 
     def close(self) -> None:
         """Take the bar away, and leave the page as it is at the end."""
+        for tracker in self.trackers:
+            tracker.close()
         if self.folder is not None:
             self._draw(running=False)
         if self._bar is not None:

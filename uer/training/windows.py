@@ -10,7 +10,7 @@ import math
 from collections import deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 import numpy as np
@@ -137,14 +137,32 @@ def to_tensors(batch: Batch, pin: bool = False) -> TensorBatch:
     )
 
 
-def fetch(get_batch: Callable[[int], Batch], spans: Iterator[Span], *, pin: bool = False) -> Iterator[Window]:
+def cut(batch: Batch, pieces: int) -> list[Batch]:
+    """A batch as so many batches of its rows, or as it has rows; the first one has the counts of all."""
+    if pieces == 1 or len(batch.ids) < 2:
+        return [batch]
+    parts = []
+    for rows in np.array_split(np.arange(len(batch.ids)), min(pieces, len(batch.ids))):
+        part = slice(rows[0], rows[-1] + 1)
+        inputs, labels = (
+            {name: x[part] for name, x in group.items()} for group in (batch.inputs, batch.labels)
+        )
+        counts = batch.counts if not parts else {}
+        parts.append(replace(batch, inputs=inputs, labels=labels, counts=counts, ids=batch.ids[part]))
+    return parts
+
+
+def fetch(
+    get_batch: Callable[[int], Batch], spans: Iterator[Span], *, pin: bool = False, pieces: int = 1
+) -> Iterator[Window]:
     """The windows one after another, made in a thread while the earlier ones are worked on.
 
-    An error of `get_batch` is raised where its window would have come.
+    Each batch comes in so many pieces. An error of `get_batch` is raised where its window would have come.
     """
 
     def make(span: Span) -> Window:
-        return Window(span, [to_tensors(get_batch(step), pin) for step in range(span.first, span.last)])
+        parts = [part for step in range(span.first, span.last) for part in cut(get_batch(step), pieces)]
+        return Window(span, [to_tensors(part, pin) for part in parts])
 
     waiting: deque[Future[Window]] = deque()
     with ThreadPoolExecutor(max_workers=1, thread_name_prefix="batches") as pool:

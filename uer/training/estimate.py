@@ -1,0 +1,282 @@
+"""What training takes, known before it starts: memory, floating-point operations, and whether it fits.
+
+Weights, gradients and optimiser state are counted. Operations and activations (what a forward pass keeps for
+the backward one) are measured on two small parts of a batch and grow in proportion to the real tokens; what
+does not grow, such as 16-bit copies of the weights, falls out of the difference.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from typing import NamedTuple
+
+import numpy as np
+import psutil
+import torch
+from torch import Tensor, nn
+from torch.autograd.graph import saved_tensors_hooks
+from torch.utils.flop_counter import FlopCounterMode
+
+from uer.config.training import TrainOptions
+from uer.data.batch import Batch
+from uer.training.memory import recompute_layers
+from uer.training.precision import DTYPES, Precision
+from uer.training.runlog import Machine
+from uer.training.windows import to_tensors
+from uer.utils.logging import logger
+
+SAMPLED = (1, 4)  # rows of the two parts
+ROOM = 0.9  # share of the free memory that is planned with: the rest is for what comes and goes within a step
+
+
+class Pass(NamedTuple):
+    """A forward and backward pass."""
+
+    tokens: int
+    flops: float
+    """of matrix products, forward and backward"""
+    activations: float
+    """bytes that the forward pass keeps for the backward one"""
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """What a step (a batch) takes. All sizes in bytes.
+
+    Attributes:
+        parameters, trained: numbers of weights.
+        fixed_activations, activations: of a batch; the fixed part is there however few rows there are.
+        rows, tokens: of the batch; tokens: real ones.
+        flops: floating-point operations of the matrix products of a batch.
+        recompute: layers are computed twice.
+    """
+
+    parameters: int
+    trained: int
+    weights: int
+    gradients: int
+    optimizer: int
+    fixed_activations: float
+    activations: float
+    rows: int
+    tokens: int
+    flops: float
+    recompute: bool = False
+
+    @property
+    def total(self) -> float:
+        """Bytes of all."""
+        return self.weights + self.gradients + self.optimizer + self.activations
+
+    @property
+    def flops_per_token(self) -> float:
+        """Operations a real token."""
+        return self.flops / max(1, self.tokens)
+
+    def pieces(self, free: float) -> int:
+        """The fewest equal pieces of the batch, computed one after another, with which it fits."""
+        growing = self.activations - self.fixed_activations
+        left = ROOM * free - (self.total - growing)
+        return self.rows if left <= 0 else min(self.rows, max(1, math.ceil(growing / left)))
+
+    def in_pieces(self, number: int) -> Estimate:
+        """The same with the batch computed in so many pieces."""
+        growing = self.activations - self.fixed_activations
+        return replace(self, activations=self.fixed_activations + growing / number)
+
+    def machine(self, precision: Precision, workers: int = 1) -> Machine:
+        """What a run's figures are held against; a layer computed twice counts once."""
+        once = 0.75 if self.recompute else 1.0
+        rate = product_rate(precision) * workers
+        return Machine(once * self.flops_per_token, rate, precision.device)
+
+    def lines(self, free: float, name: str) -> list[str]:
+        """What `--dry_run` prints; `free`: bytes; `name`: of the optimiser."""
+        fits = self.total <= ROOM * free
+        frozen = (
+            f", {self.parameters - self.trained:,} of them frozen" if self.trained < self.parameters else ""
+        )
+        advice = "" if fits else "; try --batch_size auto, --gradient_checkpointing, a smaller batch or model"
+        return [
+            f"Parameters: {self.parameters:,}{frozen}; {_size(self.weights)}, "
+            f"gradients {_size(self.gradients)}",
+            f"Optimiser ({name}): {_size(self.optimizer)}",
+            f"Activations of a batch of {self.rows} rows ({self.tokens:,} real tokens): "
+            f"{_size(self.activations)}",
+            f"Floating-point operations of a batch: {self.flops:.3g}",
+            f"Together {_size(self.total)} of {_size(free)} that are free: it "
+            f"{'fits' if fits else 'does not fit'}{advice}.",
+        ]
+
+
+def _size(count: float) -> str:
+    return f"{count / 1e9:,.2f} GB" if count >= 1e9 else f"{count / 1e6:,.1f} MB"
+
+
+def estimate(
+    model: nn.Module,
+    batch: Batch,
+    precision: Precision,
+    optimizer: torch.optim.Optimizer,
+    *,
+    device: torch.device,
+    recompute: bool = False,
+) -> Estimate:
+    """What training on batches like this one takes; neither the weights nor torch's generator move.
+
+    Args:
+        model: on the device, with frozen parameters marked.
+        optimizer: over its parameters.
+        recompute: layers keep no activations (`--gradient_checkpointing`).
+    """
+    recompute_layers(model, recompute)
+    parts = [some_rows(batch, rows) for rows in SAMPLED]
+    small, large = (one_pass(model, part, precision, device) for part in parts)
+    tokens = to_tensors(batch).tokens
+    more = max(1, large.tokens - small.tokens)
+    slope = (large.activations - small.activations) / more
+    params = list(model.parameters())
+    trained = [param for param in params if param.requires_grad]
+    return Estimate(
+        parameters=sum(param.numel() for param in params),
+        trained=sum(param.numel() for param in trained),
+        weights=_bytes(params),
+        gradients=_bytes(trained),
+        optimizer=optimizer_bytes(optimizer),
+        fixed_activations=max(0.0, small.activations - slope * small.tokens),
+        activations=large.activations + slope * (tokens - large.tokens),
+        rows=len(batch.ids),
+        tokens=tokens,
+        recompute=recompute,
+        flops=large.flops + (large.flops - small.flops) / more * (tokens - large.tokens),
+    )
+
+
+def some_rows(batch: Batch, count: int) -> Batch:
+    """Some rows of a batch, of all lengths."""
+    lengths = np.count_nonzero(next(x for name, x in batch.inputs.items() if "seg" in name), axis=1)
+    places = np.linspace(0, len(lengths) - 1, 2 * min(count, len(lengths)) + 1).round().astype(int)[1::2]
+    return rows_of(batch, np.argsort(lengths, kind="stable")[places])
+
+
+def rows_of(batch: Batch, rows: np.ndarray) -> Batch:
+    """These rows of a batch; its counts stay those of the whole."""
+    return Batch(
+        {name: x[rows] for name, x in batch.inputs.items()},
+        {name: x[rows] for name, x in batch.labels.items()},
+        batch.counts,
+        batch.ids[rows],
+    )
+
+
+def one_pass(model: nn.Module, batch: Batch, precision: Precision, device: torch.device) -> Pass:
+    """Forward and backward of a batch, counted; gradients are dropped again."""
+    converted = to_tensors(batch).to(device)
+    weights = {param.untyped_storage().data_ptr() for param in model.parameters()}
+    kept: dict[int, int] = {}
+
+    def keep(tensor: Tensor) -> Tensor:
+        storage = tensor.untyped_storage()
+        if storage.data_ptr() not in weights:
+            kept[storage.data_ptr()] = storage.nbytes()
+        return tensor
+
+    training = model.training
+    model.train()
+    with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
+        with FlopCounterMode(display=False) as counter:
+            with precision.autocast(), saved_tensors_hooks(keep, lambda tensor: tensor):
+                terms = model(converted.inputs, converted.labels)
+                loss = sum(term.loss_sum for term in terms.values())
+            loss.backward()
+    model.train(training)
+    model.zero_grad(set_to_none=True)
+    return Pass(converted.tokens, float(counter.get_total_flops()), float(sum(kept.values())))
+
+
+def optimizer_bytes(optimizer: torch.optim.Optimizer) -> int:
+    """The state of an optimiser after its first step, known from its groups' shapes."""
+    kind = type(optimizer).__name__
+    total = 0
+    for group in optimizer.param_groups:
+        for param in group["params"]:
+            whole, size = param.numel() * param.element_size(), param.element_size()
+            if kind == "Adafactor" and param.dim() >= 2:
+                rows, columns = param.numel() // param.shape[-1], param.numel() // param.shape[-2]
+                total += (rows + columns) * size
+            elif kind in ("Adafactor", "Lion") or (kind == "Muon" and group.get("matrix")):
+                total += whole
+            else:
+                total += 2 * whole
+    return total
+
+
+def free_memory(device: torch.device) -> int:
+    """Bytes that can still be had where a model is trained."""
+    if device.type == "cuda":
+        return torch.cuda.mem_get_info(device)[0]
+    return psutil.virtual_memory().available
+
+
+def dry_run(found: Estimate, device: torch.device, name: str) -> None:
+    """Say it, and end the run.
+
+    Args:
+        device: where the weights already lie.
+        name: of the optimiser.
+
+    Raises:
+        SystemExit: always, with exit code 0.
+    """
+    for text in found.lines(free_memory(device) + found.weights, name):
+        logger.info("%s", text)
+    logger.info("Nothing was trained or written (--dry_run).")
+    raise SystemExit(0)
+
+
+def settle_pieces(training: TrainOptions, found: Estimate, device: torch.device) -> TrainOptions:
+    """The options with `--micro_batches auto` replaced by a number, which is said."""
+    if training.micro_batches != "auto":
+        return training
+    number = found.pieces(free_memory(device) + found.weights)
+    logger.info(
+        "A batch of %d rows is computed in %d piece%s (%s of memory).",
+        found.rows,
+        number,
+        "" if number == 1 else "s",
+        _size(found.in_pieces(number).total),
+    )
+    return training.replace(micro_batches=str(number))
+
+
+def product_rate(precision: Precision) -> float:
+    """Operations a second of a large matrix product here, in the precision of a run: the best of some."""
+    kind, cpu = DTYPES[precision.name], precision.device.type == "cpu"
+    size = 768 if cpu else 8192
+    a, b = (torch.ones(size, size, dtype=kind, device=precision.device) for _ in range(2))
+    best = math.inf
+    for _ in range(4):
+        best = min(best, _seconds(a, b))
+    return 2 * size**3 / best
+
+
+def _seconds(a: Tensor, b: Tensor) -> float:
+    """How long the product takes."""
+    if a.device.type == "cpu":
+        from time import perf_counter
+
+        began = perf_counter()
+        a @ b
+        return perf_counter() - began
+    start, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))
+    start.record()
+    a @ b
+    end.record()
+    end.synchronize()
+    return start.elapsed_time(end) / 1e3
+
+
+def _bytes(tensors: Iterable[Tensor]) -> int:
+    return sum(tensor.numel() * tensor.element_size() for tensor in tensors)
