@@ -69,3 +69,14 @@ class InspectOptions(Options):
     """Looking into a model."""
 
     tensors: bool = option(False, "list every tensor with its shape")
+
+
+@dataclass(frozen=True)
+class MergeLoraOptions(Options):
+    """Merging adapters."""
+
+    load_model_path: str = option(
+        help="the model that the adapters were trained on", required=True, metavar="FILE"
+    )
+    adapter_path: str = option(help="folder of the adapters", required=True, metavar="FOLDER")
+    output_model_path: str = option(help="the merged model goes here", required=True, metavar="FILE")

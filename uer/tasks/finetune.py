@@ -18,6 +18,7 @@ from uer.config.training import AdversarialOptions, OptimizerOptions, TrainOptio
 from uer.data.batch import Batch
 from uer.data.order import BatchOrder
 from uer.metrics import Metric, select
+from uer.models.adapters import merge_adapters
 from uer.tasks.predict import evaluate
 from uer.tasks.rows import Examples
 from uer.tasks.setup import pick_device, pick_precision, save_model
@@ -268,6 +269,7 @@ class Finetuning:
     def test(self, examples: Examples) -> Metric:
         """Re-load the best model and report it on the test file."""
         logger.info("Test set evaluation.")
+        merge_adapters(self.model)  # what was saved has them merged
         load_into(self.model, self.options.output_model_path, flag="--output_model_path")
         metric = self.evaluate(examples, settled=True)
         for line in metric.report():

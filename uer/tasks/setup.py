@@ -9,10 +9,12 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import torch
 from torch import nn
 
-from uer.checkpoints import SEGMENT_TABLE, adapt_config, load_into, write_state
+from uer.checkpoints import SEGMENT_TABLE, adapt_config, load_into, read_companion, write_state
+from uer.checkpoints.adapters import adapter_folder, write_adapter
 from uer.config.finetune import RunOptions
 from uer.config.model import ModelConfig
 from uer.errors import CheckpointError, ConfigError
+from uer.models.adapters import Adapters, add_adapters, merged_state
 from uer.models.initialize import initialize
 from uer.training.precision import Precision, choose_precision
 from uer.utils.logging import logger
@@ -64,13 +66,41 @@ def start_weights(model: nn.Module, options: RunOptions, *, head: Iterable[str])
     if options.pretrained_model_path is None:
         logger.info("No --pretrained_model_path: the model starts from random weights.")
         initialize(model)
-        return
-    load_into(
-        model,
+    else:
+        load_into(
+            model,
+            options.pretrained_model_path,
+            allow_new=(*head, SEGMENT_TABLE),
+            allow_missing=options.allow_missing,
+        )
+    if options.peft is not None:
+        put_adapters(model, options, head)
+
+
+def put_adapters(model: nn.Module, options: RunOptions, head: Iterable[str]) -> None:
+    """Adapters as the options say; only they and the head are trained then.
+
+    Raises:
+        ConfigError: there is no pre-trained file, so what lies below the adapters would stay random; or the
+            model has no such layers.
+    """
+    if options.pretrained_model_path is None:
+        raise ConfigError(
+            f"--peft {options.peft} leaves the weights below the adapters as they are; name trained ones "
+            "with --pretrained_model_path."
+        )
+    companion = read_companion(options.pretrained_model_path)
+    made = Adapters(
+        options.lora_rank,
+        options.lora_alpha,
+        options.lora_dropout,
         options.pretrained_model_path,
-        allow_new=(*head, SEGMENT_TABLE),
-        allow_missing=options.allow_missing,
+        None if companion is None else companion.extra.get("family"),
     )
+    layers = add_adapters(model, made, targets=options.lora_targets, head=tuple(head))
+    trained = sum(x.numel() for x in model.parameters() if x.requires_grad)
+    total = sum(x.numel() for x in model.parameters())
+    logger.info(f"{len(layers)} layers have adapters: {trained:,} of {total:,} parameters are trained.")
 
 
 def load_saved(
@@ -121,6 +151,7 @@ def save_model(
     labels: Any = None,
     extra: Mapping[str, Any] | None = None,
 ) -> None:
-    """Weights and companion folder; the file alone is what UER-py loads."""
-    state = {name: x.detach().cpu() for name, x in model.state_dict().items()}
-    write_state(path, state, config=config, tokenizer=tokenizer, labels=labels, extra=extra)
+    """Weights (adapters taken in) and companion folder; the file alone is what UER-py loads."""
+    write_state(path, merged_state(model), config=config, tokenizer=tokenizer, labels=labels, extra=extra)
+    if getattr(model, "adapters", None) is not None:
+        write_adapter(adapter_folder(path), model, config, labels=labels, extra=extra or {})

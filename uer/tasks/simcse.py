@@ -34,6 +34,9 @@ class SimcseModel(Model):
         temperature: cosines are divided by this in the loss.
     """
 
+    compares_rows = True
+    """the loss of a row depends on the others of its batch, so a batch is not shared among workers"""
+
     def __init__(self, body: Model, *, pooling: str, temperature: float = 0.05) -> None:
         super().__init__(body.config, embedding=body.embedding, encoder=body.encoder)
         self.pooling, self.temperature = pooling, temperature

@@ -68,6 +68,20 @@ def expected(family: Family, config: ModelConfig, parts: Collection[str]) -> lis
     return list(dict.fromkeys(name for entry in rows for name in entry.ours))
 
 
+def names_of(family: Family, config: ModelConfig, part: str) -> dict[str, str]:
+    """Our name → theirs, of the tensors that are the same in both, of a model with the head `part`."""
+    parts, pooled = part.split(), _pooled_head(family, part.split(), ())
+    if "sp" in parts or pooled == HEAD:
+        parts.append("pooler")
+    rows = _rows(family, config, parts, pooled)
+    prefix = "" if part else family.prefix
+    return {
+        entry.ours[0]: entry.theirs.removeprefix(prefix)
+        for entry in rows
+        if entry.operation == "copy" and len(entry.ours) == 1
+    }
+
+
 def _pooled_head(family: Family, parts: Collection[str], wanted: Collection[str]) -> str:
     """Where a pooler belongs: to sentence prediction, or to the first layer of a downstream head."""
     if f"{HEAD}weight" in wanted and f"{POOLER}weight" not in wanted:

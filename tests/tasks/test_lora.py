@@ -1,0 +1,167 @@
+"""Adapters: what is trained, PEFT on the exported model, merging, and what is refused."""
+
+import json
+import random
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from tests.tasks.scripts import Folder, finetune, infer, script, sentence, words
+from uer.checkpoints import read_companion, read_state
+from uer.errors import CheckpointError, ConfigError
+from uer.layers.lora import LoraLinear
+from uer.tasks.classifier import ClassifierModel
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory):
+    """A pre-trained model, and a classifier fine-tuned on it by adapters."""
+    folder, rng = Folder(tmp_path_factory.mktemp("lora")), random.Random(2)
+    corpus = folder.write("corpus.txt", "".join(f"{sentence(rng)}\n" for _ in range(20)))
+    common = {"vocab_path": folder.vocab, "dataset_path": folder / "d.pt"}
+    script("preprocess").main(words(corpus_path=corpus, data_processor="mlm", seq_length=16, **common))
+    script("pretrain").main(
+        words(output_model_path=folder / "pre.bin", config_path=folder.config, total_steps=1, target="mlm",
+              save_checkpoint_steps=1, **common)
+    )  # fmt: skip
+    rows = [[rng.choice("xy"), sentence(rng)] for _ in range(64)]
+    folder.table("rows.tsv", ["label", "text_a"], rows)
+    tune(folder, test_path=folder / "rows.tsv", lora_dropout=0.1, epochs_num=4)
+    return folder
+
+
+START = {"pretrained_model_path": None, "vocab_path": None, "config_path": None, "peft": "lora"}
+
+
+def tune(folder, **flags):
+    """Fine-tune by adapters."""
+    settings = {**START, "pretrained_model_path": folder / "pre.bin-1", "lora_rank": 4, "lora_alpha": 8}
+    finetune("run_classifier", folder, **{**settings, **flags})
+
+
+def test_a_layer_is_the_formula_and_merges():
+    torch.manual_seed(0)
+    base = nn.Linear(6, 5)
+    before, x = base.weight.detach().clone(), torch.randn(7, 6)
+    layer = LoraLinear(base, rank=2, alpha=3.0)
+    torch.testing.assert_close(layer(x), base(x))
+    nn.init.normal_(layer.lora_B.weight)
+    expected = x @ (before + 1.5 * layer.lora_B.weight @ layer.lora_A.weight).T + base.bias
+    torch.testing.assert_close(layer(x), expected)
+    torch.testing.assert_close(layer.plain()(x), expected)
+    assert torch.equal(layer.weight, before) and layer.weight is base.weight
+
+
+def test_only_adapters_and_head_are_trained(trained):
+    before, after = read_state(trained / "pre.bin-1"), read_state(trained / "model.bin")
+    changed = {name for name in before if name in after and not torch.equal(before[name], after[name])}
+    assert changed == {f"encoder.transformer.0.self_attn.linear_layers.{n}.weight" for n in (0, 2)}
+    assert {name for name in after if name not in before} == {
+        f"output_layer_{n}.{part}" for n in (1, 2) for part in ("weight", "bias")
+    }
+    config = json.loads((trained.path / "model.bin.adapter" / "adapter_config.json").read_text())
+    assert (config["peft_type"], config["r"], config["lora_alpha"], config["lora_dropout"]) == (
+        "LORA",
+        4,
+        8,
+        0.1,
+    )
+    assert config["target_modules"] == [
+        f"bert.encoder.layer.0.attention.self.{n}" for n in ("query", "value")
+    ]
+
+
+def test_peft_computes_the_same_on_the_exported_model(trained):
+    import peft
+    from transformers import AutoModelForSequenceClassification
+
+    script("scripts/export").main(
+        words(load_model_path=trained / "pre.bin-1", output_path=trained / "exported")
+    )
+    base = AutoModelForSequenceClassification.from_pretrained(trained / "exported", num_labels=2)
+    theirs = peft.PeftModel.from_pretrained(base, trained / "model.bin.adapter").eval()
+    companion = read_companion(trained / "model.bin")
+    ours = ClassifierModel.build(companion.config, 31).eval()
+    ours.load_state_dict(read_state(trained / "model.bin"))
+    ids = torch.randint(5, 31, (4, 12), generator=torch.Generator().manual_seed(1))
+    with torch.no_grad():
+        expected = theirs(input_ids=ids).logits
+        torch.testing.assert_close(ours.logits({"src": ids}), expected, atol=1e-5, rtol=1e-5)
+        with theirs.disable_adapter():
+            assert not torch.allclose(theirs(input_ids=ids).logits, expected, atol=1e-4)
+
+
+def test_merging_gives_the_saved_model(trained):
+    flags = {"load_model_path": trained / "pre.bin-1", "adapter_path": trained / "model.bin.adapter"}
+    script("scripts/merge_lora").main(words(**flags, output_model_path=trained / "merged.bin"))
+    saved, merged = read_state(trained / "model.bin"), read_state(trained / "merged.bin")
+    assert saved.keys() == merged.keys()
+    for name in saved:
+        torch.testing.assert_close(saved[name], merged[name], atol=1e-7, rtol=1e-6)
+    one, other = (read_companion(trained / name) for name in ("model.bin", "merged.bin"))
+    assert (one.config, one.labels, one.extra) == (other.config, other.labels, other.extra)
+    infer("run_classifier", trained)
+    expected = trained.read("out.tsv")
+    infer("run_classifier", trained, load_model_path=trained / "merged.bin")
+    assert trained.read("out.tsv") == expected
+
+
+def test_a_model_without_a_family_keeps_our_names(trained):
+    tune(
+        trained,
+        pooling="mean",
+        lora_targets=["feed_forward"],
+        epochs_num=1,
+        output_model_path=trained / "m.bin",
+    )
+    config = json.loads((trained.path / "m.bin.adapter" / "adapter_config.json").read_text())
+    assert config["target_modules"] == [f"encoder.transformer.0.feed_forward.linear_{n}" for n in (1, 2)]
+    flags = {"load_model_path": trained / "pre.bin-1", "adapter_path": trained / "m.bin.adapter"}
+    script("scripts/merge_lora").main(words(**flags, output_model_path=trained / "m2.bin"))
+    saved, merged = read_state(trained / "m.bin"), read_state(trained / "m2.bin")
+    for name in saved:
+        torch.testing.assert_close(saved[name], merged[name], atol=1e-7, rtol=1e-6)
+
+
+def test_other_tasks_take_adapters_too(trained):
+    rows = [[i / 7, "a b c d"[: 1 + i % 7], "x"] for i in range(16)]
+    trained.table("numbers.tsv", ["label", "text_a", "text_b"], rows)
+    flags = {**START, "pretrained_model_path": trained / "pre.bin-1", "output_model_path": trained / "r.bin"}
+    finetune("run_regression", trained, rows="numbers.tsv", test_path=trained / "numbers.tsv", **flags)
+    infer("run_regression", trained, rows="numbers.tsv", load_model_path=trained / "r.bin")
+    assert len(trained.read("out.tsv")[1]) == 16
+    finetune("run_simcse", trained, rows="numbers.tsv", **{**flags, "output_model_path": trained / "s.bin"})
+    config = json.loads((trained.path / "s.bin.adapter" / "adapter_config.json").read_text())
+    assert config["modules_to_save"] is None
+    infer("run_simcse", trained, rows="numbers.tsv", load_model_path=trained / "s.bin",
+          vectors_path=trained / "v.npy", prediction_path=None)  # fmt: skip
+    assert np.isfinite(np.load(trained / "v.npy")).all()
+
+
+def test_what_is_refused(trained, tmp_path):
+    with pytest.raises(ConfigError, match="--peft lora leaves the weights below the adapters as they are"):
+        finetune("run_classifier", trained, peft="lora")
+    lstm = {"encoder": "lstm", "embedding": ["word"], "config_path": trained.config}
+    with pytest.raises((ConfigError, CheckpointError)):
+        tune(trained, **lstm)
+    with pytest.raises(ConfigError, match="--lora_targets is 'head'; choose from query, key"):
+        tune(trained, lora_targets=["head"])
+    adapter = trained.path / "model.bin.adapter"
+    copy = tmp_path / "copy"
+    copy.mkdir()
+    for file in adapter.iterdir():
+        (copy / file.name).write_bytes(file.read_bytes())
+    flags = {
+        "load_model_path": trained / "pre.bin-1",
+        "adapter_path": copy,
+        "output_model_path": tmp_path / "o.bin",
+    }
+    values = json.loads((copy / "adapter_config.json").read_text())
+    (copy / "adapter_config.json").write_text(json.dumps({**values, "use_dora": True}))
+    with pytest.raises(CheckpointError, match="is no plain LoRA adapter"):
+        script("scripts/merge_lora").main(words(**flags))
+    (copy / "adapter_config.json").write_text("{")
+    with pytest.raises(CheckpointError, match=r"adapter_config.json is missing or damaged"):
+        script("scripts/merge_lora").main(words(**flags))
