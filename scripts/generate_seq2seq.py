@@ -57,7 +57,7 @@ def main(argv: list[str] | None = None) -> None:
         allowed=decoding.allowed_tokens_path and read_allowed(decoding.allowed_tokens_path, target),
         log_probs=files.output_scores,
     )
-    writer = Writer(target, files.output_format, start=[target.cls_id])
+    writer = Writer(target, files.output_format, start=[target.frame.start])
     texts = (
         stream(generator, prompts, writer, sys.stdout)
         if files.stream

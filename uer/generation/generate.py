@@ -143,10 +143,11 @@ class Generator:
         pad = self.tokenizer.pad_id
         if self.model.decoder is None:
             return CausalReader(self.model, prompts, room=max(map(len, prompts)) + longest, pad_id=pad)
-        return PairReader(self.model, prompts, room=longest + 1, pad_id=pad, start_id=self.tokenizer.cls_id)
+        start = self.tokenizer.frame.start
+        return PairReader(self.model, prompts, room=longest + 1, pad_id=pad, start_id=start)
 
     def _rules(self, prompts: list[Sequence[int]], device: torch.device) -> Rules:
-        start = [self.tokenizer.cls_id]
+        start = [self.tokenizer.frame.start]
         return Rules(
             self.options,
             prompts if self.model.decoder is None else [start] * len(prompts),

@@ -28,6 +28,8 @@ def read_prompts(
 ) -> list[Prompt]:
     """Every line as `[CLS] text`, and `[SEP]` behind it when `separated`.
 
+    The tokenizer of a Hugging Face folder puts around texts what it does there (`Tokenizer.frame`).
+
     Args:
         length: most ids.
         to_write: ids among them that must stay free.
@@ -35,9 +37,10 @@ def read_prompts(
     Raises:
         DataError: an unreadable or empty file, or a prompt that leaves no room.
     """
-    prompts = []
+    prompts, frame = [], tokenizer.frame
     for number, line in read_lines(path):
-        ids = [tokenizer.cls_id, *tokenizer.encode(line), *([tokenizer.sep_id] if separated else [])]
+        ids = [*frame.before, *tokenizer.encode(line), *(frame.after if separated else ())]
+        ids = ids or [tokenizer.cls_id]
         if len(ids) + to_write > length:
             behind = " and leaves none to generate" if to_write else ""
             raise DataError(

@@ -61,6 +61,20 @@ class Examples:
             {name: values[places] for name, values in self.tokens.items()},
         )
 
+    def cut(self, limit: int) -> Examples:
+        """The first `limit` ids of each row."""
+        lengths = self.lengths
+        kept = np.minimum(lengths, limit)
+        places = places_of(self.offsets[:-1], kept)
+        return Examples(
+            self.ids[places],
+            self.seg[places],
+            np.concatenate([[0], kept.cumsum()]),
+            self.long | (lengths > limit),
+            self.labels,
+            {name: values[places] for name, values in self.tokens.items()},
+        )
+
     def grid(self, values: NDArray, rows: NDArray, fill: int) -> NDArray:
         """What lies on the ids [N] of some rows as int64 [B, L], `fill` behind them; L is the longest row."""
         lengths = self.lengths[rows]
@@ -106,18 +120,22 @@ def encode_texts(
 ) -> Examples:
     """`[CLS] a [SEP]` or, where the rows have a `text_b`, `[CLS] a [SEP] b [SEP]`, cut on the right.
 
+    The tokenizer of a Hugging Face folder puts around texts what it does there (`Tokenizer.frame`).
+
     Args:
         tokenizer: see `uer.tokenizers.base.Tokenizer`.
         rows: with `text_a`, and all or none with `text_b`.
         single_text_sep: False leaves out the `[SEP]` of a single text, as UER-py 2021 did in classification.
     """
+    frame = tokenizer.frame
     first = tokenizer.encode_batch([row["text_a"] for row in rows])
-    pieces: list[tuple[int | Ragged, int]] = [(tokenizer.cls_id, 1), (first, 1)]
+    pieces: list[tuple[int | Ragged, int]] = [*((number, 1) for number in frame.before), (first, 1)]
     if rows and "text_b" in rows[0]:
         second = tokenizer.encode_batch([row["text_b"] for row in rows])
-        pieces += [(tokenizer.sep_id, 1), (second, 2), (tokenizer.sep_id, 2)]
+        pieces += [*((number, 1) for number in frame.between), (second, 2)]
+        pieces += [(number, 2) for number in frame.after]
     elif single_text_sep:
-        pieces.append((tokenizer.sep_id, 1))
+        pieces += [(number, 1) for number in frame.after]
     return join(pieces, seq_length)
 
 

@@ -102,14 +102,14 @@ def load_tokenizer(folder: str | Path) -> Tokenizer:
     path = folder / "tokenizer_config.json"
     config = _saved_config(path)
     if config is None:
-        from uer.tokenizers.folder import load_folder_tokenizer
+        from uer.tokenizers.folder_files import load_folder_tokenizer
 
         return load_folder_tokenizer(folder)
     try:
         name = config.pop("uer_tokenizer")
         fingerprint = config.pop("fingerprint")
         files = {key: folder / config.pop(key) for key in list(config) if key.endswith("_path")}
-        settings = {"do_lower_case": config.pop("do_lower_case")} if "do_lower_case" in config else {}
+        settings = {key: config.pop(key) for key in ("do_lower_case", "size", "frame") if key in config}
         if config or not files:
             raise KeyError(*config)
     except (KeyError, TypeError, AttributeError) as error:
@@ -122,7 +122,8 @@ def load_tokenizer(folder: str | Path) -> Tokenizer:
         from uer.tokenizers.special import SpecialTokens
 
         source = files["vocab_path"]
-        tokenizer: Tokenizer = FolderTokenizer(source.read_bytes(), SpecialTokens.load(folder), source)
+        content, special = source.read_bytes(), SpecialTokens.load(folder)
+        tokenizer: Tokenizer = FolderTokenizer(content, special, source, **settings)
     else:
         tokenizer = build_tokenizer(name, **files, **settings, special_tokens_map=folder)
     if tokenizer.fingerprint() != fingerprint:

@@ -7,6 +7,7 @@ import json
 import re
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,23 @@ from uer.tokenizers.vocab import Vocab
 from uer.utils.files import atomic_write
 
 CONFIG_NAME = "tokenizer_config.json"
+
+
+@dataclass(frozen=True)
+class Frame:
+    """The ids that stand around texts.
+
+    Attributes:
+        before: in front of the first text.
+        between: between a text and the second one.
+        after: behind the last text.
+        start: what a decoder's text begins with.
+    """
+
+    before: tuple[int, ...]
+    between: tuple[int, ...]
+    after: tuple[int, ...]
+    start: int
 
 
 class Tokenizer(ABC):
@@ -64,6 +82,11 @@ class Tokenizer(ABC):
 
     def __len__(self) -> int:
         return len(self.vocab)
+
+    @property
+    def frame(self) -> Frame:
+        """What stands around texts: `[CLS] a [SEP]`, `[CLS] a [SEP] b [SEP]`; a decoder begins at `[CLS]`."""
+        return Frame((self.cls_id,), (self.sep_id,), (self.sep_id,), self.cls_id)
 
     @property
     def vocab_size(self) -> int:

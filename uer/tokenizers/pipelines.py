@@ -97,12 +97,15 @@ def _words(tokenizer: Tokenizer) -> tokenizers.Tokenizer:
     return pipeline
 
 
-def unigram(model: SpmModel, tokens: Sequence[str], unknown: int) -> tokenizers.Tokenizer:
+def unigram(
+    model: SpmModel, tokens: Sequence[str], unknown: int, cleaning: Sequence[Any] = ()
+) -> tokenizers.Tokenizer:
     """Sentencepiece's unigram model.
 
     Args:
         tokens: in the order of the ids; those that are no pieces of the model have the score 0.
         unknown: the id of the unknown token.
+        cleaning: normalisers of the library that come before the model's own.
 
     Raises:
         ConfigError: another kind of sentencepiece model.
@@ -121,7 +124,7 @@ def unigram(model: SpmModel, tokens: Sequence[str], unknown: int) -> tokenizers.
         for token in tokens
     ]
     pipeline = Tokenizer(models.Unigram(pieces, unk_id=unknown, byte_fallback=bool(spec["byte_fallback"])))
-    steps = [normalizers.Precompiled(spec["charsmap"])] if spec["charsmap"] else []
+    steps = [*cleaning, *([normalizers.Precompiled(spec["charsmap"])] if spec["charsmap"] else [])]
     if spec["remove_extra_whitespaces"]:
         steps += [normalizers.Strip(), normalizers.Replace(Regex(" {2,}"), " ")]
     pipeline.normalizer = normalizers.Sequence(steps)
@@ -164,6 +167,10 @@ def save_for_transformers(
     folder = Path(folder)
     special = tokenizer.special.required()
     names = {f"{role}_token": token for role, token in special.items()}
+    if tokenizer.name == "folder" and not (tokenizer.frame.before or tokenizer.frame.after):
+        # Such a tokenizer has one token for all that begins and ends (GPT-2).
+        names = {f"{role}_token": token for role, token in special.items() if role not in ("cls", "sep")}
+        names.update(bos_token=special["cls"], eos_token=special["sep"])
     config = {
         "tokenizer_class": "PreTrainedTokenizerFast",
         "model_max_length": max_length,
