@@ -125,7 +125,14 @@ def _model_config(folder: Path) -> dict[str, Any] | None:
     if path is None:
         return None
     values = _json(path)
-    return described(values) if isinstance(values, dict) else None
+    return described(values, tensorflow_checkpoint(folder) is not None) if isinstance(values, dict) else None
+
+
+def tensorflow_checkpoint(folder: Path) -> Path | None:
+    """The TensorFlow checkpoint of a folder that has no other weights, named as TensorFlow does."""
+    if any((folder / name).is_file() for name in WEIGHTS):
+        return None
+    return next((path.with_suffix("") for path in sorted(folder.glob("*.index"))), None)
 
 
 def _json(path: Path) -> Any:

@@ -7,8 +7,8 @@ from pathlib import Path
 
 from uer.checkpoints.aliases import Canonical, canonical, fit_streams
 from uer.checkpoints.families.convert import to_ours
-from uer.checkpoints.folder import local, open_folder
-from uer.checkpoints.io import read_state
+from uer.checkpoints.folder import Folder, local, open_folder, tensorflow_checkpoint
+from uer.checkpoints.io import State, read_state
 
 
 def read_source(
@@ -25,8 +25,18 @@ def read_source(
     folder = open_folder(path)
     if folder is None:
         return canonical(read_state(local(path), flag), wanted)
-    state = read_state(folder.weights, flag)
+    state = _weights(folder, flag)
     ours, left, aside = to_ours(folder.family, state, folder.config(), folder.parts, wanted)
     found = Canonical({**ours, **left}, vintage=f"Hugging Face {folder.family.name}", aside=aside)
     fit_streams(found, wanted)
     return found
+
+
+def _weights(folder: Folder, flag: str) -> State:
+    """The tensors of a folder, under its own names."""
+    checkpoint = tensorflow_checkpoint(folder.path)
+    if checkpoint is None:
+        return read_state(folder.weights, flag)
+    from uer.checkpoints.original import read_checkpoint
+
+    return read_checkpoint(checkpoint)

@@ -1,14 +1,18 @@
-"""The original TensorFlow checkpoints of BERT (Devlin et al. 2019) and ALBERT (Lan et al. 2020).
+"""The original TensorFlow checkpoints of BERT (Devlin et al. 2019), ALBERT (Lan et al. 2020) and albert_zh,
+which is brightmart's and not Google's ALBERT: word vectors alone are narrow, and widened without a bias.
 
 Their dense layers are stored as [in, out]; the MLM output layer is always the word embedding.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
+from typing import Any
 
 from uer.checkpoints.families.albert import FAMILY as ALBERT
 from uer.checkpoints.families.bert import FAMILY as BERT
+from uer.checkpoints.families.bert import read_segments
 from uer.checkpoints.families.rows import Rows, row
 
 
@@ -71,5 +75,65 @@ ALBERT_ROWS = (
         f"{GROUP}/LayerNorm_1",
     )
 )
-ORIGINAL_BERT = replace(BERT, name="bert (TensorFlow)", prefix="", rows=BERT_ROWS, pooled=frozenset())
-ORIGINAL_ALBERT = replace(ALBERT, name="albert (TensorFlow)", prefix="", rows=ALBERT_ROWS, pooled=frozenset())
+SHARED = "bert/encoder/layer_shared"
+ALBERT_ZH_ROWS = (
+    COMMON
+    + row("embedding.word.projection.weight", "bert/embeddings/word_embeddings_2")
+    + row("target.mlm.projection.weight", "bert/embeddings/word_embeddings_2", part="mlm")
+    + _layer(
+        "encoder.transformer",
+        f"{SHARED}/attention",
+        f"{SHARED}/attention/output/LayerNorm",
+        f"{SHARED}/intermediate/dense",
+        f"{SHARED}/output/dense",
+        f"{SHARED}/output/LayerNorm",
+    )
+)
+
+
+def _read_albert_zh(values: Mapping[str, Any]) -> dict[str, Any]:
+    """`ln_type` says where the norms are; the code of its "gelu" computes the tanh form."""
+    before = values.get("ln_type", "postln") == "preln"
+    act = str(values.get("hidden_act", "gelu"))
+    return {
+        **read_segments(values),
+        "layernorm_positioning": "pre" if before else "post",
+        "remove_final_layernorm": before,
+        "hidden_act": "gelu_fast" if act == "gelu" else act,
+    }
+
+
+ORIGINAL_BERT = replace(
+    BERT,
+    name="tf-bert",
+    model_types=("tf-bert",),
+    prefix="",
+    rows=BERT_ROWS,
+    pooled=frozenset(),
+    parts={"BertModel": ("mlm", "sp")},
+)
+ORIGINAL_ALBERT = replace(
+    ALBERT,
+    name="tf-albert",
+    model_types=("tf-albert",),
+    prefix="",
+    rows=ALBERT_ROWS,
+    pooled=frozenset(),
+    parts={"AlbertModel": ("mlm", "sp")},
+)
+ALBERT_ZH = replace(
+    ORIGINAL_ALBERT,
+    name="albert-zh",
+    model_types=("albert-zh",),
+    rows=ALBERT_ZH_ROWS,
+    sizes=tuple(size for size in ALBERT.sizes if size.ours != "hidden_act"),
+    fixed={**ALBERT.fixed, "factorized_part": "word"},
+    written={},
+    required={"ln_type": ("postln", "preln"), "hidden_act": ("gelu", "relu", "tanh", "linear")},
+    read=_read_albert_zh,
+    write=lambda config: {
+        "type_vocab_size": config.segments_num - 1,
+        "ln_type": "preln" if config.layernorm_positioning == "pre" else "postln",
+        "hidden_act": "gelu" if config.hidden_act == "gelu_fast" else config.hidden_act,
+    },
+)

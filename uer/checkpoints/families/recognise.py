@@ -24,19 +24,27 @@ PADDLE = (
 )
 
 
-def described(values: Mapping[str, Any]) -> dict[str, Any] | None:
+def described(values: Mapping[str, Any], tensorflow: bool = False) -> dict[str, Any] | None:
     """A configuration with the `model_type` that our tables know; None when it describes no model.
 
     PaddleNLP's name a class (`init_class`, with the settings in `init_args`, or `paddlenlp_version`).
     Configurations of original releases have BERT's fields and no type.
+
+    Args:
+        tensorflow: the weights beside it are a TensorFlow checkpoint.
     """
     if "init_class" in values or "paddlenlp_version" in values:
         return _paddle(values)
     if "model_type" in values:
         return dict(values)
-    if {"hidden_size", "num_hidden_layers"} <= set(values):
-        return {"model_type": "bert", "architectures": None, **values}
-    return None
+    if not {"hidden_size", "num_hidden_layers"} <= set(values):
+        return None
+    if "embedding_size" in values:
+        own = "albert-zh" if "num_hidden_groups" not in values else "tf-albert" if tensorflow else "albert"
+        return {"model_type": own, **values}
+    if tensorflow:
+        return {"model_type": "tf-bert", **values}
+    return {"model_type": "bert", "architectures": ["BertForPreTraining"], **values}
 
 
 def _paddle(values: Mapping[str, Any]) -> dict[str, Any] | None:
