@@ -19,6 +19,8 @@ from uer.utils.logging import logger
 from uer.utils.seed import set_seed
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
     from uer.data.pretrain_data import PretrainData
     from uer.models.model import Model
     from uer.tokenizers.base import Tokenizer
@@ -35,7 +37,7 @@ COMMAND = Command(
     TargetTokenizerOptions,
     MaskingOptions,
     DistributedOptions,
-    compat=("instances_buffer_size", "fp16_opt_level", "local_rank", "deepspeed", "deepspeed_config"),
+    compat=("instances_buffer_size", "fp16_opt_level", "local_rank"),
     model="new",
 )
 
@@ -76,11 +78,11 @@ def main(argv: list[str] | None = None) -> int:
     model.to(workers.device)
     companion = {"data_processor": header["objective"], "seq_length": header["options"]["seq_length"]}
 
-    def write_weights(path: Path) -> None:
+    def write_weights(path: Path, weights: dict[str, Tensor]) -> None:
         tokenizers = {"tokenizer": tokenizer}
         if tgt_tokenizer is not tokenizer:
             tokenizers["tgt_tokenizer"] = tgt_tokenizer
-        write_state(path, model.state_dict(), config=model.config, extra=companion, **tokenizers)
+        write_state(path, weights, config=model.config, extra=companion, **tokenizers)
 
     last = pretrain(
         model,
@@ -91,6 +93,7 @@ def main(argv: list[str] | None = None) -> int:
         training=training,
         optimization=chosen[OptimizerOptions],
         workers=workers,
+        distribution=chosen[DistributedOptions],
         checkpoints=checkpoints,
         found=found,
         about=about,

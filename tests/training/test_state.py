@@ -7,6 +7,7 @@ import json
 import os
 import subprocess
 import sys
+import threading
 from collections import namedtuple
 from pathlib import Path
 
@@ -19,8 +20,11 @@ from uer.config.training import NEWEST, OptimizerOptions
 from uer.errors import CheckpointError, EnvironmentFault
 from uer.layers import kernels
 from uer.training import state
+from uer.training.engines.base import Engine
 from uer.training.optimizers import build_optimizer, named_state
+from uer.training.saving import Snapshot, Writer
 from uer.training.state import Checkpoints, fingerprint, read_checkpoint
+from uer.training.workers import Workers
 from uer.utils.logging import logger
 
 ABOUT = {"options": {"batch_size": 4, "learning_rate": 0.02, "report_steps": 10}, "dataset": "d1"}
@@ -46,8 +50,8 @@ def save(checkpoints: Checkpoints, step: int, trained, **changes) -> Path:
     model, optimizer = trained
     return checkpoints.save(
         step,
-        write_weights=lambda path: write_state(path, model.state_dict()),
-        optimizer=optimizer,
+        write_weights=write_state,
+        snapshot=Snapshot.take(Engine(model, optimizer, Workers())),
         training={**ABOUT, "precision": "fp32", "progress": {"skipped": 1}, **changes},
     )
 
@@ -76,7 +80,7 @@ def test_what_is_written_comes_back(trained):
     model = Toy(seed=1)
     model.load_state_dict(read_state(found.path))
     optimizer = build_optimizer(model, OptimizerOptions())
-    found.load_optimizer(optimizer)
+    found.load_optimizer(Engine(model, optimizer, Workers()))
     expected = named_state(trained[1])
     assert named_state(optimizer).keys() == expected.keys()
     assert all(torch.equal(value, expected[key]) for key, value in named_state(optimizer).items())
@@ -248,9 +252,41 @@ def test_too_little_room_is_said_before_the_run(trained, monkeypatch):
     with pytest.raises(
         EnvironmentFault, match=r"new/folder/m.bin: a checkpoint takes 0 MB and 0 MB are free; free some"
     ):
-        checkpoints.check_room(*trained)
+        checkpoints.check_room(trained[0])
+    with pytest.raises(EnvironmentFault, match="a checkpoint takes 0 MB and 0 MB are free"):
+        save(checkpoints, 2, trained)
+    assert names() == []
     monkeypatch.setattr(state.shutil, "disk_usage", lambda folder: Usage(50_000))
-    checkpoints.check_room(*trained)
+    checkpoints.check_room(trained[0])
+    save(checkpoints, 2, trained)
+
+
+def test_a_snapshot_does_not_follow_the_model(trained):
+    model, optimizer = trained
+    taken = Snapshot.take(Engine(model, optimizer, Workers()))
+    before = {name: x.clone() for name, x in model.state_dict().items()}
+    train(model, batches(4), 3, optimizer=optimizer)
+    assert all(torch.equal(taken.weights[name], before[name]) for name in before)
+    assert not torch.equal(model.state_dict()["mlm.weight"], before["mlm.weight"])
+
+
+def test_writing_beside_training():
+    order, go_on = [], threading.Event()
+    with Writer() as writer:
+        writer.submit(lambda: (go_on.wait(10), order.append("first")))
+        order.append("training")
+        go_on.set()
+        writer.submit(lambda: order.append("second"))
+    assert order == ["training", "first", "second"]
+
+    def fail() -> None:
+        raise EnvironmentFault("the disk is full")
+
+    with pytest.raises(EnvironmentFault, match="the disk is full"), Writer() as writer:
+        writer.submit(fail)
+    with pytest.raises(ValueError, match="the first error"), Writer() as writer:
+        writer.submit(fail)
+        raise ValueError("the first error")
 
 
 def test_leftovers_of_killed_processes_are_removed(trained):

@@ -7,11 +7,14 @@ from dataclasses import dataclass
 from pathlib import PurePath
 
 from uer.config.options import Options, fraction, not_negative, option, positive
+from uer.config.training import NEWEST
 from uer.errors import ConfigError
 
 EARLY_STOPPING = re.compile(r"(?:(\w+):)?([1-9][0-9]*)")
 
 LORA_TARGETS = ("query", "key", "value", "output", "feed_forward")
+SEARCHES = ("grid", "random", "tpe")
+PRUNERS = ("none", "median", "asha")
 OVERFLOWS = ("truncate", "window", "drop", "error")
 
 
@@ -60,6 +63,16 @@ class RunOptions(Options):
     lora_dropout: float = fraction(0.0, "dropout in front of the adapters")
     lora_targets: tuple[str, ...] = option(
         ("query", "value"), "layers of attention, and feed-forward, that have adapters", choices=LORA_TARGETS
+    )
+
+    resume: str | None = option(
+        None,
+        "continue the run of --output_model_path from its newest checkpoint, or from the one named",
+        bare=NEWEST,
+        metavar="NAME-STEP",
+    )
+    save_checkpoint_steps: int | None = not_negative(
+        None, "a checkpoint to resume from every so many batches; 0: never (default: after each epoch)"
     )
 
     @property
@@ -231,9 +244,36 @@ class GridOptions(Options):
         metavar="FILE",
     )
 
+    search: str | None = option(
+        None,
+        "how trials are chosen, each then a process of its own: grid (all combinations), random, or tpe "
+        "(from what earlier trials gave); default: the lists, one trial after another",
+        choices=SEARCHES,
+    )
+    search_space: tuple[str, ...] = option(
+        (),
+        "flags to search, as 'learning_rate=loguniform(1e-5,1e-3)', 'dropout=uniform(0,0.3)', "
+        "'epochs_num=int(1,5)', 'batch_size=choice(16,32)' (default: the lists)",
+        metavar="FLAG=KIND(VALUES)",
+    )
+    trials_num: int = positive(20, "trials of --search random and tpe")
+    pruner: str = option(
+        "none", "give trials up early whose scores fall behind: median or asha", choices=PRUNERS
+    )
+    workers_num: int | None = positive(None, "trials at a time (default: one a GPU, else one a core)")
+    study_path: str | None = option(
+        None, "data base of --search (sqlite); a search that is started again goes on from it", metavar="FILE"
+    )
+
     def check(self) -> None:
         """Nothing is tried twice."""
         for name in ("batch_size_list", "learning_rate_list", "epochs_num_list"):
             values = getattr(self, name)
             if len(set(values)) != len(values):
                 raise ConfigError(f"--{name} names a value twice: {' '.join(map(str, values))}.")
+        if self.search is None:
+            for name in ("search_space", "study_path", "workers_num"):
+                if getattr(self, name):
+                    raise ConfigError(f"--{name} is for --search grid, random or tpe; name one of them.")
+            if self.pruner != "none":
+                raise ConfigError("--pruner is for --search grid, random or tpe; name one of them.")

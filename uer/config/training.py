@@ -21,6 +21,7 @@ SCHEDULERS = (
 )
 PRECISIONS = ("auto", "fp32", "bf16", "fp16")
 ATTACKS = ("fgm", "pgd")
+ENGINES = ("ddp", "fsdp", "deepspeed")
 NEWEST = "newest"
 
 
@@ -153,9 +154,27 @@ class DistributedOptions(Options):
     backend: str = option(
         "nccl", "how the workers talk: nccl on GPUs, gloo on CPUs", choices=("nccl", "gloo")
     )
+    engine: str = option(
+        "ddp",
+        "what each worker keeps: all of the model, or a piece of weights and optimiser state",
+        choices=ENGINES,
+    )
+    deepspeed: bool = option(False, "the older spelling of --engine deepspeed")
+    deepspeed_config: str = option(
+        "models/deepspeed_config.json",
+        "JSON file of DeepSpeed: stage of ZeRO, offload, buckets",
+        metavar="FILE",
+    )
+
+    @property
+    def chosen_engine(self) -> str:
+        """The engine that either flag names."""
+        return "deepspeed" if self.deepspeed else self.engine
 
     def check(self) -> None:
         """Combinations that cannot work."""
+        if self.deepspeed and self.engine == "fsdp":
+            raise ConfigError("--deepspeed and --engine fsdp name two engines; leave one of them out.")
         if len(set(self.gpu_ranks)) != len(self.gpu_ranks):
             raise ConfigError(f"--gpu_ranks names a rank twice: {' '.join(map(str, self.gpu_ranks))}.")
         if any(rank < 0 for rank in self.gpu_ranks):

@@ -11,8 +11,8 @@ COMPATIBILITY: dict[str, tuple[type, str]] = {
     "fp16_opt_level": (str, "levels are those of a library no longer in use; O0 means fp32, the others fp16"),
     "local_rank": (int, "the rank comes from the launcher's environment"),
     "share_relative_position_embedding": (bool, "all layers of a stack share one position bias anyway"),
-    "deepspeed": (bool, "training goes on without that engine, to the same numbers; memory is not sharded"),
-    "deepspeed_config": (str, "training goes on without that engine"),
+    "ignore_index": (bool, "padding is never predicted, with label smoothing or without"),
+    "mp_size": (int, "the weights are used as they are, on one device"),
 }
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from typing import TYPE_CHECKING, Any
 
 from uer.cli import Chosen, Command
@@ -10,26 +11,49 @@ from uer.config.inference import InferenceOptions, PredictorOptions
 from uer.config.model import ModelConfig
 from uer.config.options import Options
 from uer.config.tokenizer import TokenizerOptions
-from uer.config.training import AdversarialOptions, OptimizerOptions, TrainOptions
+from uer.config.training import AdversarialOptions, DistributedOptions, OptimizerOptions, TrainOptions
 from uer.errors import ConfigError
 from uer.opts.tokenizer import chosen_tokenizer
+from uer.utils.files import repository_root
 
 if TYPE_CHECKING:
     from uer.tokenizers.base import Tokenizer
+
+
+class TrainingCommand(Command):
+    """`--world_size` starts as many workers with the same command line, and the command ends with them."""
+
+    def parse(self, argv: list[str] | None) -> Chosen:
+        """As `Command`.
+
+        Raises:
+            SystemExit: also when the workers have ended, with their code.
+            EnvironmentFault: GPUs are asked for that are not there.
+        """
+        from uer.training.launch import launch_workers
+
+        chosen, words = super().parse(argv), sys.argv[1:] if argv is None else argv
+        script = repository_root() / self.parser.prog
+        if (code := launch_workers(script, words, chosen[DistributedOptions])) is not None:
+            raise SystemExit(code)
+        return chosen
 
 
 def finetune_command(
     script: str, description: str, *groups: type[Options], files: type[RunOptions] = FinetuneOptions
 ) -> Command:
     """The command of `finetune/<script>.py`, with the options that only it has; `files`: what it reads."""
-    common = (ModelConfig, TokenizerOptions, OptimizerOptions, TrainOptions, AdversarialOptions)
-    return Command(
+    common = (
+        *(ModelConfig, TokenizerOptions, OptimizerOptions, TrainOptions),
+        *(AdversarialOptions, DistributedOptions),
+    )
+    return TrainingCommand(
         f"finetune/{script}.py",
         description,
         files,
         *groups,
         *common,
-        compat=("fp16_opt_level",),
+        compat=("fp16_opt_level", "local_rank"),
         model="new",
     )
 
@@ -41,6 +65,7 @@ def training_options(chosen: Chosen, files: type[RunOptions] = FinetuneOptions) 
         "training": chosen[TrainOptions],
         "optimization": chosen[OptimizerOptions],
         "adversarial": chosen[AdversarialOptions],
+        "distribution": chosen[DistributedOptions],
         "settings": chosen.effective(),
     }
 

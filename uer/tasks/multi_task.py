@@ -153,7 +153,7 @@ class MultiFinetuning(Finetuning):
         parts = []
         for number, examples in enumerate(train):
             single = _Single(self.task, number)
-            parts.append(shuffled(single, examples, self.training))
+            parts.append(shuffled(single, examples, self.training, self.workers))
         borders = np.cumsum([0, *(part.period for part in parts)])
         period, seed = int(borders[-1]), self.training.seed
 

@@ -28,7 +28,7 @@ def predicting(model: nn.Module) -> Iterator[None]:
     training = model.training
     model.eval()
     try:
-        with torch.inference_mode():
+        with torch.no_grad():  # what FSDP puts together in inference mode cannot be trained
             yield
     finally:
         model.train(training)

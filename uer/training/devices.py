@@ -10,32 +10,46 @@ import torch
 
 from uer.config.training import DistributedOptions
 from uer.errors import EnvironmentFault
-from uer.training.place import place_of
+from uer.training.place import ALONE, Place, place_of
 from uer.training.workers import Workers
 from uer.utils.logging import logger
 
 
-def choose_workers(options: DistributedOptions) -> Workers:
-    """The processes that train together, as flags and launcher say; prints UER's first line on stdout.
+def choose_workers(options: DistributedOptions, *, announce: bool = True) -> Workers:
+    """The processes that train together, as flags and launcher say; `announce`: print UER's first line.
 
     Raises:
         EnvironmentFault: GPUs are asked for that are not there, or the other processes are not found.
     """
     place = place_of(dict(os.environ), options.master_ip)
+    if place is None and options.chosen_engine != "ddp":
+        return _alone(options, announce)
     if place is None:
         device = choose_device(options.gpu_ranks)
         mode = "CPU mode" if device.type == "cpu" else f"GPU {device.index}"
-        print(f"Using {mode} for training.", flush=True)
+        if announce:
+            print(f"Using {mode} for training.", flush=True)
         return Workers(device)
     from uer.training.distributed import DistributedWorkers
 
-    if place.rank == 0:
+    if place.rank == 0 and announce:
         print("Using distributed mode for training.", flush=True)
-    else:
+    elif place.rank:
         logger.setLevel(logging.WARNING)
     visible = torch.cuda.device_count()
     device = torch.device("cuda", place.local_rank % visible) if visible else torch.device("cpu")
     return DistributedWorkers(place, device, options)
+
+
+def _alone(options: DistributedOptions, announce: bool) -> Workers:
+    """One process as a group of one, which the engines that cut tensors need."""
+    from uer.training.distributed import DistributedWorkers
+
+    device = choose_device(options.gpu_ranks)
+    if announce:
+        mode = "CPU mode" if device.type == "cpu" else f"GPU {device.index}"
+        print(f"Using {mode} for training.", flush=True)
+    return DistributedWorkers(Place(0, 1, 0, ALONE), device, options)
 
 
 def check_gpus(options: DistributedOptions) -> None:

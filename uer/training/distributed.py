@@ -7,7 +7,10 @@ import datetime
 import faulthandler
 import hashlib
 import os
+import sys
+from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager
+from typing import Any
 
 import torch
 import torch.distributed as dist
@@ -16,7 +19,7 @@ from torch.nn.parallel import DistributedDataParallel
 
 from uer.config.training import DistributedOptions
 from uer.errors import EnvironmentFault
-from uer.training.place import Place
+from uer.training.place import ALONE, Place
 from uer.training.workers import Workers
 
 
@@ -30,13 +33,15 @@ class DistributedWorkers(Workers):
     def __init__(self, place: Place, device: torch.device, options: DistributedOptions) -> None:
         super().__init__(device)
         self.rank, self.size, self.timeout = place.rank, place.size, options.timeout
+        alone = place.url == ALONE
         if device.type == "cuda":
             torch.cuda.set_device(device)
         try:
             dist.init_process_group(
                 "gloo" if device.type == "cpu" else options.backend,
                 # torchrun keeps the meeting place itself (and changes it after a restart)
-                init_method="env://" if "TORCHELASTIC_RUN_ID" in os.environ else place.url,
+                init_method=None if alone else "env://" if "TORCHELASTIC_RUN_ID" in os.environ else place.url,
+                store=dist.HashStore() if alone else None,
                 rank=place.rank,
                 world_size=place.size,
                 timeout=datetime.timedelta(seconds=options.timeout),
@@ -51,7 +56,10 @@ class DistributedWorkers(Workers):
     def wrap(self, model: nn.Module) -> nn.Module:
         """The model in DistributedDataParallel."""
         ids = None if self.device.type == "cpu" else [self.device.index]
-        return DistributedDataParallel(model, device_ids=ids, gradient_as_bucket_view=True)
+        partly = getattr(model, "partly_used", False)
+        return DistributedDataParallel(
+            model, device_ids=ids, gradient_as_bucket_view=True, find_unused_parameters=partly
+        )
 
     def hold_gradients(self, module: nn.Module) -> AbstractContextManager:
         """No exchange of gradients in the block."""
@@ -86,6 +94,28 @@ class DistributedWorkers(Workers):
                 "start all workers with the same command, files and versions."
             )
 
+    def check_ids(self, ids: Sequence[int]) -> None:
+        """Make sure that no two processes were dealt the same instances.
+
+        Raises:
+            EnvironmentFault: two were; the message names them.
+        """
+        theirs: list[Any] = [None] * self.size
+        dist.all_gather_object(theirs, tuple(int(number) for number in ids))
+        for rank, numbers in enumerate(theirs):
+            if len(numbers) > 1 and theirs.index(numbers) != rank:
+                raise EnvironmentFault(
+                    f"workers {theirs.index(numbers)} and {rank} have the same first batch; start each with "
+                    "a rank of its own."
+                )
+
+    @contextlib.contextmanager
+    def unwatched(self) -> Iterator[None]:
+        """What is done in the block (evaluation, saving) may take as long as it likes."""
+        faulthandler.cancel_dump_traceback_later()
+        yield
+        self.alive()
+
     def alive(self) -> None:
         """Called every update; after `--timeout` seconds without, stacks are printed and the process ends."""
         faulthandler.dump_traceback_later(self.timeout, exit=True)
@@ -102,4 +132,7 @@ class DistributedWorkers(Workers):
         """Leave the group."""
         faulthandler.cancel_dump_traceback_later()
         with contextlib.suppress(RuntimeError):
-            dist.destroy_process_group()
+            if "deepspeed" in sys.modules:  # it keeps the group too
+                sys.modules["deepspeed"].comm.destroy_process_group()
+            else:
+                dist.destroy_process_group()

@@ -14,7 +14,7 @@ from uer.training.report import Meter, Sums
 from uer.training.windows import to_tensors
 
 
-@torch.inference_mode()
+@torch.no_grad()  # what FSDP puts together in inference mode cannot be trained
 def evaluate(
     model: nn.Module, batches: Iterator[Batch], *, precision: Precision, device: torch.device
 ) -> dict[str, Sums]:

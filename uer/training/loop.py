@@ -27,8 +27,8 @@ from uer.layers import kernels
 from uer.targets.term import Term
 from uer.training.adversarial import Attack
 from uer.training.ema import WeightAverage
+from uer.training.engines.base import Engine
 from uer.training.memory import keep_freed_memory, out_of_memory, recompute_layers
-from uer.training.optimizers import gradient_norm
 from uer.training.precision import Precision
 from uer.training.report import Meter, Report, Stopwatch
 from uer.training.runlog import RunLog
@@ -44,7 +44,8 @@ class Saving(NamedTuple):
     """How the run is saved, and after how many batches (at the next end of a window)."""
 
     save: Callable[[int, dict[str, Any]], None]
-    """batches done, and counters that `fit` wants back as `progress` when it goes on from there"""
+    """batches done, and counters that `fit` wants back as `progress` when it goes on from there; called on
+    every worker"""
     every: int
 
 
@@ -52,6 +53,7 @@ class Evaluating(NamedTuple):
     """How the model is evaluated, and after how many batches (at the next end of a window)."""
 
     evaluate: Callable[[int], None]
+    """batches done; called on every worker"""
     every: int
 
 
@@ -70,6 +72,7 @@ def fit(
     attack: Attack | None = None,
     average: WeightAverage | None = None,
     workers: Workers | None = None,
+    engine: Engine | None = None,
     max_grad_norm: float = 1.0,
     start: int = 0,
     progress: dict[str, Any] | None = None,
@@ -85,6 +88,7 @@ def fit(
         log: takes the reports; closed at the end.
         attack: adversarial passes after those of each window.
         average: takes in the weights after each update.
+        engine: how weights lie over the workers, built of this model and optimiser; None: whole on each.
         max_grad_norm: gradients of a window are scaled down to this norm; 0: never.
         start, progress: batches done before, and what `saving` was given then.
 
@@ -93,10 +97,10 @@ def fit(
         UerError: `--max_bad_steps` updates in a row had no finite loss and gradient, or the weights are not
             finite when they should be saved.
     """
+    workers = workers or Workers()
     loop = _Loop(
-        model=model,
+        engine=engine or Engine(model, optimizer, workers),
         options=options,
-        optimizer=optimizer,
         schedule=schedule,
         precision=precision,
         log=log,
@@ -105,7 +109,7 @@ def fit(
         evaluating=evaluating,
         attack=attack,
         average=average,
-        workers=workers or Workers(),
+        workers=workers,
         max_grad_norm=max_grad_norm,
         done=start,
     )
@@ -113,7 +117,12 @@ def fit(
     if loop.workers.device.type == "cpu":
         keep_freed_memory()
     recompute_layers(model, options.gradient_checkpointing)
-    fetched = fetch(get_batch, windows.after(start), pin=loop.workers.device.type == "cuda", pieces=int(options.micro_batches))
+    fetched = fetch(
+        get_batch,
+        windows.after(start),
+        pin=loop.workers.device.type == "cuda",
+        pieces=int(options.micro_batches),
+    )
     try:
         with listen() as stop, closing(fetched):
             loop.run(fetched, stop)
@@ -138,9 +147,8 @@ class _Verdict(NamedTuple):
 class _Loop:
     """The state of a run, and its steps in the order in which they happen."""
 
-    model: nn.Module
+    engine: Engine
     options: TrainOptions
-    optimizer: torch.optim.Optimizer
     schedule: Schedule
     precision: Precision
     log: RunLog
@@ -162,8 +170,7 @@ class _Loop:
     verdicts: deque[_Verdict] = field(default_factory=deque)
 
     def __post_init__(self) -> None:
-        self.module = self.workers.wrap(self.model)
-        self.params = [param for group in self.optimizer.param_groups for param in group["params"]]
+        self.model, self.optimizer = self.engine.model, self.engine.optimizer
         self.base_rates = [group.get("lr_scale", 1.0) for group in self.optimizer.param_groups]
         self.saved = self.done
 
@@ -179,6 +186,8 @@ class _Loop:
         first, stopped = True, False
         for window in windows:
             self.workers.alive()
+            if first:
+                self.compare(window)
             stopped = not self.backward(window, stop)
             if stopped:
                 break
@@ -193,6 +202,11 @@ class _Loop:
         if stopped:
             self.interrupt()
 
+    def compare(self, window: Window) -> None:
+        """The first window must be of one kind on all workers, and no two may have the same rows."""
+        self.workers.agree("the kind of the first batch", f"{[*window.counts]} {len(window.batches)}")
+        self.workers.check_ids([number for batch in window.batches for number in batch.ids])
+
     def seed(self, span: Span) -> None:
         """Random numbers of this window."""
         number = int(generator(self.options.seed, "window", span.index, self.workers.rank).integers(2**63))
@@ -203,8 +217,7 @@ class _Loop:
     def backward(self, window: Window, stop: StopRequest) -> bool:
         """Gradients of the window's loss; False when a stop was asked for half-way (nothing changed then)."""
         self.seed(window.span)
-        for param in self.params:
-            param.grad = None
+        self.engine.clear()
         weights = self.weights(window, stop)
         if weights is None:
             return False
@@ -238,34 +251,29 @@ class _Loop:
         """Forward and backward of one batch."""
         batch = batch.to(self.workers.device)
         if last:
-            self._pass(batch, weights, counted)
+            self._pass(batch, weights, counted, last)
         else:
-            with self.workers.hold_gradients(self.module):
-                self._pass(batch, weights, counted)
+            with self.engine.hold_gradients():
+                self._pass(batch, weights, counted, last)
 
-    def _pass(self, batch: TensorBatch, weights: dict[str, float], counted: bool) -> None:
+    def _pass(self, batch: TensorBatch, weights: dict[str, float], counted: bool, last: bool) -> None:
         with self.precision.autocast():
-            terms: dict[str, Term] = self.module(batch.inputs, batch.labels)
-            loss = sum(term.loss_sum * weights[name] for name, term in terms.items())
-        self.precision.scaled(loss).backward()
+            terms: dict[str, Term] = self.engine.module(batch.inputs, batch.labels)
+            # a worker without a row in this batch has one that counts for nothing
+            loss = sum(term.loss_sum * weights[name] * batch.live for name, term in terms.items())
+        self.engine.backward(self.precision.scaled(loss), last=last)
         self.loss += loss.detach()
-        if counted:
+        if counted and batch.live:
             self.meter.add(terms, batch.positions, batch.tokens)
 
     def update(self, window: Window) -> None:
         """Clip and step, unless loss or gradient are not finite; the schedule goes on either way."""
-        norm = gradient_norm(self.params)
-        bad = ~(torch.isfinite(norm) & torch.isfinite(self.loss))
-        found_inf = self.workers.any(bad.float())
-        scale = self.precision.scale
-        self.norm = norm if scale is None else norm / scale
-        divisor = torch.ones_like(norm) if scale is None else scale
-        if self.max_grad_norm:
-            divisor = divisor * (self.norm / self.max_grad_norm).clamp(min=1.0)
         self.rate = self.schedule.rate(window.span.index)
         for group, share in zip(self.optimizer.param_groups, self.base_rates):
             group["lr"] = self.rate * share
-        self.optimizer.step(grad_scale=divisor, found_inf=found_inf)
+        self.norm, found_inf = self.engine.step(
+            self.loss, scale=self.precision.scale, max_norm=self.max_grad_norm
+        )
         if self.average is not None:
             self.average.update(window.span.index, found_inf)
         self.precision.adjust(found_inf)
@@ -321,11 +329,12 @@ class _Loop:
         self.watch.pause()
         if self.evaluating is not None and (due(span, self.evaluating.every) or last):
             self.judge(wait=True)
-            if self.workers.is_first:
+            with self.workers.unwatched(), self.engine.evaluating():
                 self.evaluating.evaluate(self.done)
-                self.model.train()
+            self.model.train()
         if self.saving is not None and (due(span, self.saving.every) or last):
-            self.save()
+            with self.workers.unwatched():
+                self.save()
         self.watch.go_on()
 
     def report(self) -> None:
@@ -351,7 +360,7 @@ class _Loop:
     def save(self) -> None:
         """A checkpoint of this moment."""
         self.judge(wait=True)
-        if not torch.isfinite(nn.utils.get_total_norm([param.detach() for param in self.params])):
+        if not self.engine.finite():
             raise UerError(
                 f"the weights are no longer finite at step {self.done}, so they are not saved; go on from an "
                 "earlier checkpoint (--resume) with a lower --learning_rate."
@@ -361,8 +370,7 @@ class _Loop:
             "bad_in_a_row": self.bad_in_a_row,
             "loss_scale": self.precision.state(),
         }
-        if self.workers.is_first:
-            self.saving.save(self.done, progress)
+        self.saving.save(self.done, progress)
         self.saved = self.done
 
     def interrupt(self) -> None:

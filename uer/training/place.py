@@ -7,6 +7,9 @@ from urllib.parse import urlsplit
 
 from uer.errors import ConfigError
 
+ALONE = "alone"
+"""the meeting place of a group of one"""
+
 
 @dataclass(frozen=True)
 class Place:

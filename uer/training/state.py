@@ -27,9 +27,9 @@ from uer.checkpoints.io import read_state, write_tensors
 from uer.config.model import ModelConfig
 from uer.config.training import NEWEST
 from uer.errors import CheckpointError, EnvironmentFault
-from uer.layers import kernels
 from uer.training.ema import WeightAverage
-from uer.training.optimizers import load_named_state, named_state
+from uer.training.engines.base import Engine, Tensors
+from uer.training.saving import Snapshot, chosen_here
 from uer.utils.files import atomic_folder, remove_folder, sha256
 from uer.utils.logging import logger
 
@@ -37,7 +37,7 @@ FORMAT = 1
 OPTIMIZER, TRAINING, MANIFEST = "optimizer.safetensors", "training.json", "manifest.json"
 
 # Options that make another run of it when they change …
-CHANGEABLE_MODEL = ("dropout", "label_smoothing", "ignore_index")
+CHANGEABLE_MODEL = ("dropout", "label_smoothing")
 FIXED = (
     *(name for name in ModelConfig.names() if name not in CHANGEABLE_MODEL),
     *("accumulation_steps", "seed"),
@@ -47,8 +47,10 @@ FIXED = (
 FREE = (
     *("report_steps", "save_checkpoint_steps", "save_total_limit", "resume", "max_bad_steps"),
     *("eval_dataset_path", "eval_steps", "gradient_checkpointing"),
+    *("tensorboard", "wandb", "swanlab", "dry_run", "micro_batches"),
     *("verbose", "log_path", "log_level", "log_file_level", "master_ip", "gpu_ranks", "backend"),
     *("dataset_path", "output_model_path", "pretrained_model_path", "config_path"),
+    *("engine", "deepspeed", "deepspeed_config", "timeout", "train_path", "dev_path", "test_path"),
 )
 
 
@@ -76,10 +78,10 @@ class Checkpoint:
         """Batches done."""
         return self.training["step"]
 
-    def load_optimizer(self, optimizer: torch.optim.Optimizer) -> None:
-        """Fill an optimiser that was built for the model of this checkpoint."""
+    def load_optimizer(self, engine: Engine) -> None:
+        """Fill the optimiser of an engine that was built for the model of this checkpoint."""
         file = state_folder(self.path) / OPTIMIZER
-        load_named_state(optimizer, read_state(file, "--resume"), str(file))
+        engine.load_optimizer_state(read_state(file, "--resume"), str(file))
 
     def load_average(self, average: WeightAverage) -> None:
         """Fill a running mean that was made for the model of this checkpoint."""
@@ -121,7 +123,7 @@ class Checkpoint:
 
 def _rows(options: Mapping[str, Any]) -> int:
     """Rows of a batch over all workers: with the same number no instance is lost or repeated."""
-    return options["batch_size"] * options.get("world_size", 1)
+    return options.get("rows", options["batch_size"] * options.get("world_size", 1))
 
 
 def averaged_path(path: str | Path) -> Path:
@@ -134,25 +136,23 @@ def averaged_path(path: str | Path) -> Path:
 def write_checkpoint(
     path: Path,
     *,
-    write_weights: Callable[[Path], None],
-    optimizer: torch.optim.Optimizer,
+    write_weights: Callable[[Path, Tensors], None],
+    snapshot: Snapshot,
     training: Mapping[str, Any],
-    average: WeightAverage | None = None,
 ) -> None:
     """Write weights (and their running mean), then the state folder that makes the checkpoint count.
 
     Raises:
         EnvironmentFault: the disk is full, or the folder cannot be written to.
     """
-    write_weights(path)
+    write_weights(path, snapshot.weights)
     weights = [path]
-    if average is not None:
+    if snapshot.average is not None:
         weights.append(averaged_path(path))
-        with average.applied():
-            write_weights(weights[1])
+        write_weights(weights[1], snapshot.average)
     with atomic_folder(state_folder(path)) as folder:
         with open(folder / OPTIMIZER, "wb") as file:
-            write_tensors(named_state(optimizer), file, torch_format=False)
+            write_tensors(snapshot.optimizer, file, torch_format=False)
         _write_json(folder / TRAINING, {**training, "written": time.time()})
         manifest = {
             "format": FORMAT,
@@ -298,14 +298,15 @@ class Checkpoints:
                 others,
             )
 
-    def check_room(self, model: nn.Module, optimizer: torch.optim.Optimizer) -> None:
-        """Refuse to start (or to save) what the disk cannot hold.
+    def check_room(self, model: nn.Module) -> None:
+        """Refuse to start a run whose checkpoints the disk cannot hold (with two means a parameter).
 
         Raises:
             EnvironmentFault: fewer bytes are free than a checkpoint takes.
         """
-        weights = _bytes(param for param in model.parameters())
-        needed = weights + (_bytes(named_state(optimizer).values()) or 2 * weights)
+        self._check_bytes(3 * _bytes(param for param in model.parameters()))
+
+    def _check_bytes(self, needed: int) -> None:
         folder = self.name.parent
         while not folder.exists():
             folder = folder.parent
@@ -320,18 +321,19 @@ class Checkpoints:
         self,
         step: int,
         *,
-        write_weights: Callable[[Path], None],
-        optimizer: torch.optim.Optimizer,
+        write_weights: Callable[[Path, Tensors], None],
+        snapshot: Snapshot,
         training: Mapping[str, Any],
-        average: WeightAverage | None = None,
     ) -> Path:
-        """Write `NAME-STEP`; the first save of a new run removes what an earlier run left under this name."""
+        """Write `NAME-STEP`; the first save of a new run removes what an earlier run left under this name.
+
+        Raises:
+            EnvironmentFault: there is no room for it, or the folder cannot be written to.
+        """
         path = self.path(step)
-        chosen = {"threads": torch.get_num_threads(), "kernels": kernels.chosen()}
-        training = {**training, **chosen, "step": step}
-        write_checkpoint(
-            path, write_weights=write_weights, optimizer=optimizer, training=training, average=average
-        )
+        self._check_bytes(snapshot.size)
+        training = {**chosen_here(), **training, "step": step}
+        write_checkpoint(path, write_weights=write_weights, snapshot=snapshot, training=training)
         kept = self.existing() if self.limit is None else self.existing()[: self.limit]
         for old in (*self._stale, *(other for other in self.existing() if other not in kept)):
             if old != path:
@@ -341,6 +343,12 @@ class Checkpoints:
         self._stale = []
         self._remove_leftovers()
         return path
+
+    def clear(self) -> None:
+        """Remove all of them: the run is finished."""
+        for path in self.existing():
+            remove_folder(state_folder(path))
+            remove_checkpoint(path)
 
     def _remove_leftovers(self) -> None:
         """Temporary files of processes that were killed while writing."""

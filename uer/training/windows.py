@@ -80,6 +80,7 @@ class TensorBatch:
         positions: of the grid of the source, padding included (B·L).
         tokens: real tokens of all sides.
         ids: numbers of the instances.
+        live: 0 for a batch of a worker that has no row of its own in this step, else 1.
     """
 
     inputs: dict[str, Tensor]
@@ -88,6 +89,7 @@ class TensorBatch:
     positions: int
     tokens: int
     ids: np.ndarray
+    live: int = 1
 
     def to(self, device: torch.device) -> TensorBatch:
         """The same batch on a device; from pinned memory the copy runs beside the computation."""
@@ -96,7 +98,7 @@ class TensorBatch:
         move = {"device": device, "non_blocking": True}
         inputs = {name: x.to(**move) for name, x in self.inputs.items()}
         labels = {name: x.to(**move) for name, x in self.labels.items()}
-        return TensorBatch(inputs, labels, self.counts, self.positions, self.tokens, self.ids)
+        return TensorBatch(inputs, labels, self.counts, self.positions, self.tokens, self.ids, self.live)
 
 
 @dataclass
@@ -134,6 +136,7 @@ def to_tensors(batch: Batch, pin: bool = False) -> TensorBatch:
         batch.counts,
         *_sizes(batch.inputs),
         batch.ids,
+        int(batch.live),
     )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+from collections.abc import Sequence
 from contextlib import AbstractContextManager
 
 import torch
@@ -42,8 +43,19 @@ class Workers:
         """1 where any process has 1."""
         return flag
 
+    def first_says(self, decision: bool) -> bool:
+        """What the first process decided."""
+        return bool(self.any(torch.tensor(float(decision and self.is_first), device=self.device)))
+
     def agree(self, what: str, value: str) -> None:
         """Make sure that all processes were told the same."""
+
+    def check_ids(self, ids: Sequence[int]) -> None:
+        """Make sure that no two processes were dealt the same instances."""
+
+    def unwatched(self) -> AbstractContextManager:
+        """What is done in the block (evaluation, saving) may take as long as it likes."""
+        return contextlib.nullcontext()
 
     def alive(self) -> None:
         """Called every update."""

@@ -1,0 +1,119 @@
+"""How a fine-tuning run goes on after it was killed, and what it leaves when it is finished."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import hashlib
+import json
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from uer.checkpoints import write_state
+from uer.config.finetune import RunOptions
+from uer.training.engines.base import Engine
+from uer.training.runlog import run_folder
+from uer.training.saving import Snapshot, Writer, chosen_here
+from uer.training.state import Checkpoint, Checkpoints
+from uer.training.workers import Workers
+from uer.utils.files import atomic_write, sha256
+from uer.utils.logging import logger
+
+FINISHED = "finished.json"
+NOT_READ = ("output_model_path", "pretrained_model_path", "test_path", "train_features_path")
+
+
+def files_fingerprint(options: RunOptions) -> str:
+    """A short name for the content of the files that a run learns from and is evaluated on."""
+    named: list[str] = []
+    for name in options.names():
+        if name.endswith(("_path", "_path_list")) and name not in NOT_READ:
+            value = getattr(options, name)
+            named += value if isinstance(value, tuple) else [value] if value else []
+    files: list[Path] = []
+    for path in map(Path, named):
+        files += sorted(path.glob("*.tsv")) if path.is_dir() else [path]
+    digest = hashlib.sha256("".join(sha256(file) for file in files if file.is_file()).encode())
+    return digest.hexdigest()[:16]
+
+
+class Resuming:
+    """The checkpoints `NAME-STEP` of a fine-tuning run. They lie there while it runs; a finished one has the
+    best model at NAME and its scores in `NAME.run/finished.json`.
+
+    Args:
+        path: NAME.
+        settings: all options of the run.
+        workers: the first of them writes.
+
+    Attributes:
+        found: the checkpoint to go on from, or None.
+        finished: what `finish` was given by the run of `--resume`, when nothing is left to be trained.
+
+    Raises:
+        CheckpointError: there are checkpoints but none is whole, or they are of another run.
+    """
+
+    def __init__(
+        self, path: str, options: RunOptions, settings: dict[str, Any], workers: Workers, batch_size: int
+    ) -> None:
+        self.options, self.workers = options, workers
+        self.checkpoints = Checkpoints(path, limit=1)
+        told = {**settings, "rows": batch_size, "world_size": workers.size}
+        self.about = {"options": told, "dataset": files_fingerprint(options)}
+        self.note = run_folder(path) / FINISHED
+        self.finished = self._read() if options.resume is not None else None
+        self.found = None
+        if self.finished is None:
+            self.found = self.checkpoints.find(options.resume, self.about)
+            if workers.is_first:
+                self.note.unlink(missing_ok=True)
+
+    def _read(self) -> dict[str, Any] | None:
+        """What a finished run with the same checkpoint name left, if it was this run."""
+        with contextlib.suppress(OSError, ValueError):
+            note = json.loads(self.note.read_text(encoding="utf-8"))
+            if isinstance(note, dict) and self.checkpoints.name.is_file():
+                Checkpoint(self.checkpoints.name, note).compare(self.about["options"], self.about["dataset"])
+                lengths = (note["options"].get("epochs_num"), self.about["options"].get("epochs_num"))
+                if lengths[0] == lengths[1]:
+                    logger.info("%s is finished; nothing is left to be trained.", self.checkpoints.name)
+                    return note["result"]
+        return None
+
+    def every(self, period: int) -> int | None:
+        """Batches between checkpoints; None: there are none."""
+        steps = self.options.save_checkpoint_steps
+        return (period if steps is None else steps) or None
+
+    def saver(
+        self, engine: Engine, writer: Writer, precision: str, more: Callable[[], dict[str, Any]]
+    ) -> Callable[[int, dict[str, Any]], None]:
+        """What the loop calls to save; `more`: counters of fine-tuning, which lie beside the loop's own."""
+
+        def save(step: int, progress: dict[str, Any]) -> None:
+            snapshot = Snapshot.take(engine)
+            counted = {**progress, **more()}
+            state = {**self.about, **chosen_here(), "precision": precision, "progress": counted}
+            if self.workers.is_first:
+                write = partial(
+                    self.checkpoints.save, step, write_weights=write_state, snapshot=snapshot, training=state
+                )
+                writer.submit(write)
+
+        return save
+
+    def finish(self, result: dict[str, Any]) -> None:
+        """Leave the result and take the checkpoints away: the best model is at NAME."""
+        if not self.workers.is_first:
+            return
+        with atomic_write(self.note) as file:
+            json.dump({**self.about, "result": result}, file, indent=1, default=_plain)
+        self.checkpoints.clear()
+
+
+def _plain(value: Any) -> Any:
+    """Dataclasses and NumPy's numbers as JSON has them."""
+    return dataclasses.asdict(value) if dataclasses.is_dataclass(value) else value.item()
