@@ -204,3 +204,15 @@ def test_select_names_the_score():
         ConfigError, match=r"--best_metric 'mc' is unknown; choose from acc, mcc. Did you mean 'mcc'"
     ):
         metrics.select(scores, "mc")
+
+
+def test_group_ranking_is_uers_whatever_the_order(shared):
+    facts, tensors = golden(shared, "metric_dbqa")
+    qid, label, logits = (tensors[f"in.plain.{name}"] for name in ("qid", "label", "logits"))
+    metric = metrics.GroupRanking()
+    order = np.random.default_rng(1).permutation(len(qid))
+    for rows in np.array_split(order, 4):
+        metric.update(rows, qid[rows], logits[rows, 1], label[rows] == 1)
+    assert metric.scores()["mrr"] == pytest.approx(float(tensors["out.plain.mrr"][0]), abs=1e-12)
+    assert metric.report()[-1:] == facts["lines"]["plain"]
+    assert metrics.GroupRanking().scores() == {"mrr": 0, "map": 0}

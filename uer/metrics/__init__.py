@@ -1,7 +1,8 @@
 """Scores: objects fed with `update()` while predictions stream by, which then tell `scores()` and `report()`.
 
 `scores()` maps a name to a number; the first one selects the best model unless the user names another.
-`report()` gives the lines to log, in UER's format where UER has one. Only numpy is needed.
+`report()` gives the lines to log, in UER's format where UER has one. Only numpy is needed
+(NLTK, for English in answers).
 """
 
 from __future__ import annotations
@@ -10,19 +11,24 @@ from collections.abc import Mapping
 from typing import Protocol
 
 from uer.errors import pick
+from uer.metrics.answers import AnswerMatch
 from uer.metrics.classification import Auc, Classification, Confusion, SetMatch
-from uer.metrics.ranks import Correlation, Ranking
+from uer.metrics.ranks import Correlation, GroupRanking, Ranking
 from uer.metrics.spans import SpanF1
+from uer.metrics.texts import TextMatch
 
 __all__ = [
+    "AnswerMatch",
     "Auc",
     "Classification",
     "Confusion",
     "Correlation",
+    "GroupRanking",
     "Metric",
     "Ranking",
     "SetMatch",
     "SpanF1",
+    "TextMatch",
     "select",
 ]
 

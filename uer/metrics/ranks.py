@@ -99,6 +99,39 @@ class Ranking:
         ]
 
 
+class GroupRanking:
+    """`Ranking` of rows that arrive in any order, each with the number of its group and its own.
+
+    Keeps three numbers a row, since a group is complete only at the end.
+    """
+
+    def __init__(self) -> None:
+        self._parts: list[tuple[NDArray, NDArray, NDArray, NDArray]] = []
+
+    def update(self, rows: ArrayLike, groups: ArrayLike, scores: ArrayLike, gold: ArrayLike) -> None:
+        """Add rows: their numbers, groups, scores and truth values, [n] each."""
+        kinds = (np.int64, np.int64, np.float32, bool)
+        self._parts.append(tuple(map(np.asarray, (rows, groups, scores, gold), kinds)))
+
+    def _ranking(self) -> Ranking:
+        ranking = Ranking()
+        if self._parts:
+            rows, groups, scores, gold = (np.concatenate(part) for part in zip(*self._parts))
+            order = np.lexsort((rows, groups))
+            borders = np.flatnonzero(np.diff(groups[order])) + 1
+            for members in np.split(order, borders):
+                ranking.update(scores[members], gold[members])
+        return ranking
+
+    def scores(self) -> dict[str, float]:
+        """`mrr`, `map`."""
+        return self._ranking().scores()
+
+    def report(self) -> list[str]:
+        """See `Ranking.report`."""
+        return self._ranking().report()
+
+
 def _mean(values: Iterable[float]) -> float:
     values = list(values)
     return sum(values) / len(values) if values else 0.0
