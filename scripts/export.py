@@ -1,4 +1,4 @@
-"""Write a model for other programs: a folder that Hugging Face's AutoModel and AutoTokenizer load."""
+"""Write a model for other programs: a folder that Hugging Face's AutoModel loads, or an ONNX graph."""
 
 from __future__ import annotations
 
@@ -7,13 +7,17 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from uer.cli import Command, run
+from uer.cli import Chosen, Command, run
 from uer.config.checkpoints import ExportOptions
 from uer.config.model import ModelConfig
 from uer.config.tokenizer import TokenizerOptions
 from uer.opts.tokenizer import chosen_tokenizer
 from uer.utils.logging import logger
 
+OUTPUTS = (
+    "output_layer_2.weight",
+    "output_layer.weight",
+)  # of heads, by the size of which labels are counted
 COMMAND = Command(
     "scripts/export.py",
     "Export a model. The saved model says by itself what it is; a file of UER-py needs --config_path and "
@@ -31,6 +35,8 @@ def main(argv: list[str] | None = None) -> int:
     chosen = COMMAND.parse(argv)
     options, config = chosen[ExportOptions], chosen[ModelConfig]
     chosen.start_log()
+    if options.to == "onnx":
+        return write_graph(chosen)
 
     from uer.checkpoints import adapt_config
     from uer.checkpoints.export import choose_family, choose_part, export_folder, norm_difference
@@ -58,6 +64,37 @@ def main(argv: list[str] | None = None) -> int:
             "UER-py's layer norm has no counterpart there: hidden states of the export differ by up to %.1e.",
             norm_difference(state, config),
         )
+    return 0
+
+
+def write_graph(chosen: Chosen) -> int:
+    """Options → state → graph → file, checked."""
+    options, config, companion = chosen[ExportOptions], chosen[ModelConfig], chosen.companion
+
+    from uer.checkpoints.source import read_source
+    from uer.tasks.onnx import export_onnx, open_graph
+    from uer.tasks.saved import task_of
+
+    path = options.load_model_path
+    state = read_source(path, flag="--load_model_path").state
+    head = next((state[name] for name in OUTPUTS if name in state), None)
+    words = state["embedding.word.embedding.weight"].shape[0]
+    graph = open_graph(
+        config,
+        path,
+        words,
+        head=options.head,
+        task=task_of(path, companion.extra if companion else {}),
+        labels_num=None if head is None else head.shape[0],
+    )
+    difference = export_onnx(graph, options.output_path, vocab_size=words, length=config.max_seq_length)
+    logger.info(
+        "Wrote %s: int64 src and seg [batch, length] in, %s out; onnxruntime differs by %.1e of the largest "
+        "number.",
+        options.output_path,
+        "hidden states" if graph.head == "none" else f"logits ({graph.head})",
+        difference,
+    )
     return 0
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from uer.config.options import Options, option
+from uer.errors import ConfigError
 
 # A test holds these against `uer.checkpoints.families`.
 FAMILIES = (
@@ -21,7 +22,7 @@ FAMILIES = (
     "bart",
     "pegasus",
 )
-HEADS = ("none", "mlm", "sp", "mlm+sp", "lm", "cls", "tok", "qa", "choice")
+HEADS = ("none", "mlm", "sp", "mlm+sp", "lm", "rtd", "cls", "tok", "qa", "choice")
 
 
 @dataclass(frozen=True)
@@ -52,9 +53,12 @@ class ExportOptions(Options):
     """Writing a model for other programs."""
 
     load_model_path: str = option(help="the model to export", required=True, metavar="FILE")
-    output_path: str = option(help="the folder to write", required=True, metavar="FOLDER")
+    output_path: str = option(help="the folder (hf) or file (onnx) to write", required=True, metavar="PATH")
     to: str = option(
-        "hf", "the form: hf, a folder that Hugging Face's AutoModel classes load", choices=("hf",)
+        "hf",
+        "the form: hf, a folder that Hugging Face's AutoModel classes load; onnx, a graph, checked in "
+        "onnxruntime",
+        choices=("hf", "onnx"),
     )
     family: str | None = option(
         None, "the family (default: the one that computes the same)", choices=FAMILIES
@@ -62,6 +66,11 @@ class ExportOptions(Options):
     head: str | None = option(
         None, "the head to export, none: the body alone (default: the one the file has)", choices=HEADS
     )
+
+    def check(self) -> None:
+        """A graph has no family."""
+        if self.to == "onnx" and self.family is not None:
+            raise ConfigError(f"--family {self.family} is for --to hf; a graph needs none, leave it out.")
 
 
 @dataclass(frozen=True)

@@ -6,6 +6,7 @@ bytes of the weights: two bytes (bf16) or one (int8) are faster than four.
 
 from __future__ import annotations
 
+import math
 import warnings
 from collections.abc import Callable
 
@@ -94,7 +95,8 @@ class Int8Linear(nn.Module):
         super().__init__()
         self.in_features, self.out_features = linear.in_features, linear.out_features
         weight = linear.weight.detach().float()
-        scale = (weight.abs().amax(dim=1) / 127).clamp_(min=1e-12).double()
+        largest = torch.linalg.vector_norm(weight, math.inf, dim=1)
+        scale = (largest / 127).clamp_(min=1e-12).double()
         zero = torch.zeros(len(scale), dtype=torch.long)
         before = torch.backends.quantized.engine
         torch.backends.quantized.engine = ENGINE

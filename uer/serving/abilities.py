@@ -22,6 +22,7 @@ from uer.generation.reading import language_model
 from uer.generation.search import Continuation
 from uer.metrics.classification import softmax
 from uer.models.build import build_model
+from uer.models.empty import Unfilled
 from uer.serving.model import Described, card, length_limit
 from uer.tasks.classifier import ClassifierModel, ClassifierTask, saved_labels
 from uer.tasks.cloze import fill, masked_language_model, with_blanks
@@ -199,7 +200,8 @@ class Continue(Ability):
         """See `open_ability`."""
         config = language_model(described.config, described=described.described)
         target = described.tgt_tokenizer
-        model = build_model(config, len(described.tokenizer), None if target is None else len(target))
+        with Unfilled():
+            model = build_model(config, len(described.tokenizer), None if target is None else len(target))
         limit = length_limit(model, length)
         model = ready(settled(model, described.path), precision, rows=1)
         served = cls(described, model, limit)

@@ -12,14 +12,12 @@ from uer.checkpoints.folder import open_folder
 from uer.config.model import ModelConfig
 from uer.embeddings.parts import positions_limit
 from uer.errors import ConfigError
+from uer.tasks.saved import task_of
 
 if TYPE_CHECKING:
     from torch import nn
 
     from uer.tokenizers.base import Tokenizer
-
-# The head of a Hugging Face folder → the task whose models have it.
-TASKS = {"cls": "classifier", "tok": "ner", "qa": "cmrc"}
 
 
 @dataclass
@@ -44,11 +42,7 @@ class Described:
     @property
     def task(self) -> str | None:
         """The downstream task that the model was fine-tuned for, or None."""
-        if "task" in self.extra:
-            return self.extra["task"]
-        folder = open_folder(self.path)
-        heads = [] if folder is None else [TASKS[part] for part in folder.parts if part in TASKS]
-        return heads[0] if heads else None
+        return task_of(self.path, self.extra)
 
     @property
     def is_folder(self) -> bool:

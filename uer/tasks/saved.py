@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 from torch import nn
 
 from uer.checkpoints import SEGMENT_TABLE, adapt_config, load_into
+from uer.checkpoints.folder import open_folder
 from uer.config.model import ModelConfig
 from uer.models.build import build_body, build_model
+from uer.models.empty import Unfilled
 from uer.models.model import Model
 from uer.tasks.setup import encoder_config, pick_device
 
 FLAG = "--load_model_path"
+# The head of a Hugging Face folder → the task whose models have it.
+TASKS = {"cls": "classifier", "tok": "ner", "qa": "cmrc"}
 
 
 def open_model(config: ModelConfig, path: str, vocab_size: int, *, verbose: bool = False) -> Model:
@@ -19,7 +26,8 @@ def open_model(config: ModelConfig, path: str, vocab_size: int, *, verbose: bool
     Raises:
         CheckpointError: the file does not fit.
     """
-    model = build_model(adapt_config(config, path, FLAG), vocab_size)
+    with Unfilled():
+        model = build_model(adapt_config(config, path, FLAG), vocab_size)
     return settled(model, path, verbose=verbose)
 
 
@@ -32,7 +40,8 @@ def open_encoder(config: ModelConfig, path: str, vocab_size: int, *, verbose: bo
         ConfigError: a dual model, which reads two texts.
         CheckpointError: the file does not fit.
     """
-    model = build_body(encoder_config(adapt_config(config, path, FLAG)), vocab_size)
+    with Unfilled():
+        model = build_body(encoder_config(adapt_config(config, path, FLAG)), vocab_size)
     return settled(model, path, allow_new=(SEGMENT_TABLE,), verbose=verbose)
 
 
@@ -42,3 +51,11 @@ def settled(
     """`model` filled from `path`, on the fastest device, in evaluation mode."""
     load_into(model, path, allow_new=allow_new, flag=FLAG, verbose=verbose)
     return model.to(pick_device()).eval().requires_grad_(False)
+
+
+def task_of(path: str, extra: Mapping[str, Any]) -> str | None:
+    """The downstream task that a model was fine-tuned for, by its companion or its folder; or None."""
+    if "task" in extra:
+        return extra["task"]
+    folder = open_folder(path)
+    return next((TASKS[part] for part in (folder.parts if folder else ()) if part in TASKS), None)
