@@ -14,6 +14,9 @@ EXTRAS = {
     "parquet": ["pyarrow>=15"],  # corpora in parquet files
     "zstd": ["zstandard>=0.20"],  # corpora compressed with zstd
     "deepspeed": ["deepspeed>=0.16"],  # the DeepSpeed engine of the training loop
+    "tensorboard": ["tensorboard>=2.15"],  # curves of many runs
+    "wandb": ["wandb>=0.16"],  # the same, by a service
+    "swanlab": ["swanlab>=0.3"],  # the same, by another service
     "tensorflow": ["tensorflow>=2.16"],  # converting original BERT and ALBERT checkpoints
     "bleu": ["sacrebleu>=2.4"],  # BLEU of generated texts
     "search": ["optuna>=4"],  # random and model-based search of settings, pruning
@@ -35,6 +38,7 @@ EXTRAS["dev"] = [
     *EXTRAS["serve"],
     *EXTRAS["onnx"],
     *EXTRAS["deepspeed"],
+    *EXTRAS["tensorboard"],
     "hypothesis>=6.100",
     "peft>=0.17",  # loads the adapters that --peft writes
     "pytest>=8",

@@ -18,7 +18,7 @@ import statistics
 import subprocess
 import sys
 import tempfile
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -46,6 +46,7 @@ class BenchmarkOptions(Options):
     device: str = option("auto", "where to train", choices=("auto", "cpu", "cuda"))
     rounds: int = positive(5, "turns of each program; the first one does not count")
     seconds: float = positive(2.0, "least length of a turn")
+    rows: int | None = positive(None, "of a batch, instead of the case's own")
     threads: int = positive(2, "of the CPU")
     tiny: bool = option(False, "very small models, rows and turns")
     output: str | None = option(None, "the figures go here too, as JSON", metavar="FILE")
@@ -103,6 +104,8 @@ def cases(options: BenchmarkOptions, device: str) -> list[Case]:
         if name not in names:
             raise ConfigError(f"--cases is '{name}'; choose from {', '.join(names)}.")
     chosen = [case for case in known if not options.cases or case.name in options.cases]
+    if options.rows:
+        chosen = [replace(case, rows=options.rows) for case in chosen]
     return [shrunk(case) for case in chosen] if options.tiny else chosen
 
 

@@ -461,3 +461,49 @@ def test_further_optimisers_and_frozen_parts(capsys):
     assert changed and not any(name.startswith("embedding") for name in changed)
     assert "tensors are frozen: embedding.word.embedding.weight, " in capsys.readouterr().err
     assert "--freeze 'xyz' matches no parameter" in fails(capsys, "--freeze", "xyz")
+
+
+def test_a_dry_run_says_what_it_would_take_and_writes_nothing(capsys):
+    before = sorted(Path().iterdir())
+    with pytest.raises(SystemExit) as ended:
+        pretrain.main(words("--dry_run"))
+    said = capsys.readouterr().err
+    assert ended.value.code == 0 and sorted(Path().iterdir()) == before
+    for part in (
+        "Parameters: ",
+        "Optimiser (adamw): ",
+        "Activations of a batch of",
+        "operations",
+        "it fits.",
+    ):
+        assert part in said
+
+
+def test_batches_in_pieces_end_with_the_same_weights_and_a_resumed_run_with_the_same_bits(capsys):
+    flags = ["--precision", "fp32", "--scheduler", "constant"]
+    for name, *more in (("whole.bin",), ("two.bin", "--micro_batches", "2")):
+        options = [*flags, "--dropout", "0", "--output_model_path", name, *more]
+        assert run(pretrain.main, words(*options, steps=3)) == 0
+    whole, two = read_state("whole.bin-3"), read_state("two.bin-3")
+    assert all((whole[name] - two[name]).abs().max() <= 1e-5 for name in whole)
+    three = [*flags, "--micro_batches", "3"]
+    assert run(pretrain.main, words(*three, "--output_model_path", "cut.bin", steps=4)) == 0
+    assert run(pretrain.main, words(*three, steps=2)) == 0
+    capsys.readouterr()
+    assert run(pretrain.main, words(*flags, "--micro_batches", "auto", "--resume", steps=4)) == 0
+    assert "in 1 piece" not in capsys.readouterr().err, "the number of pieces is that of the checkpoint"
+    assert same("cut.bin-4", "out.bin-4")
+
+
+def test_auto_takes_the_usual_rows_in_pieces(capsys):
+    flags = words(steps=2)
+    flags[flags.index("--batch_size") + 1] = "auto"
+    assert run(pretrain.main, flags) == 0
+    assert "A batch of 32 rows is computed in 1 piece " in capsys.readouterr().err
+
+
+def test_figures_of_the_machine_and_tensorboard_are_in_the_folder_of_the_run():
+    assert run(pretrain.main, words("--tensorboard", steps=4)) == 0
+    record = json.loads(Path("out.bin.run/metrics.jsonl").read_text().splitlines()[-1])
+    assert 0 < record["flop_utilisation"] < 2 and record["peak_memory_gb"] > 0.05
+    assert list(Path("out.bin.run/tensorboard").glob("events.*"))

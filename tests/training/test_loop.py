@@ -20,6 +20,7 @@ from uer.training.ema import WeightAverage
 from uer.training.loop import Evaluating, Saving
 from uer.training.optimizers import build_optimizer, load_named_state, named_state
 from uer.training.precision import Precision
+from uer.training.workers import Workers
 from uer.utils.logging import logger
 
 
@@ -73,6 +74,51 @@ def test_a_window_is_one_batch_however_it_is_cut(dtype, tolerance, attack):
         (cut,) = gradients(size, count, dtype, attack)
         for name, grad in whole.items():
             assert (cut[name] - grad).abs().max() <= tolerance * grad.abs().max(), name
+
+
+@pytest.mark.parametrize("pieces", ["2", "5", "32"])
+def test_a_batch_in_pieces_has_the_same_gradient(pieces):
+    whole = gradients(32, 1, torch.float64)[0]
+    model = Toy(dtype=torch.float64)
+    caught = Catch(model)
+    unclipped = OptimizerOptions(max_grad_norm=0.0)
+    train(
+        model, batches(32), 1, optimizer=caught, optim=unclipped, options=TrainOptions(micro_batches=pieces)
+    )
+    for name, grad in whole.items():
+        assert (caught.seen[0][name] - grad).abs().max() <= 1e-10 * grad.abs().max(), name
+
+
+class OneOfTwo(Workers):
+    """A worker of two, told what all batches of the window hold together."""
+
+    def __init__(self, total: torch.Tensor) -> None:
+        super().__init__()
+        self.size, self.total = 2, total
+
+    def sum(self, values: torch.Tensor) -> torch.Tensor:
+        return self.total
+
+
+def test_the_mean_over_two_workers_is_the_gradient_of_one():
+    counts = rows(np.arange(32)).counts
+    total = torch.tensor([counts[name] for name in sorted(counts)] + [0], dtype=torch.float64)
+    halves = []
+    for rank in range(2):
+        model = Toy(dtype=torch.float64)
+        caught = Catch(model)
+        train(
+            model,
+            lambda step, first=16 * rank: rows(np.arange(first, first + 16)),
+            1,
+            optimizer=caught,
+            optim=OptimizerOptions(max_grad_norm=0.0),
+            workers=OneOfTwo(total),
+        )
+        halves.append(caught.seen[0])
+    for name, grad in gradients(32, 1, torch.float64)[0].items():
+        mean = (halves[0][name] + halves[1][name]) / 2
+        assert (mean - grad).abs().max() <= 1e-10 * grad.abs().max(), name
 
 
 def test_the_gradient_is_that_of_the_mean_over_all_predictions():

@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
+import torch
 
 from uer.training import memory
 
@@ -45,3 +46,19 @@ def test_other_systems_are_left_as_they_are(monkeypatch):
 def test_a_c_library_without_the_call(monkeypatch):
     monkeypatch.setattr(memory.ctypes, "CDLL", lambda name: object())
     assert not memory.keep_freed_memory()
+
+
+def test_memory_that_runs_out_names_the_knobs():
+    fault = memory.out_of_memory(torch.OutOfMemoryError("CUDA out of memory."), torch.device("cpu"))
+    assert "memory ran out (" in str(fault) and "type --batch_size auto" in str(fault)
+    with pytest.raises(RuntimeError) as caught:
+        torch.empty(1 << 60)
+    assert "--gradient_checkpointing" in str(memory.out_of_memory(caught.value, torch.device("cpu")))
+    assert memory.out_of_memory(RuntimeError("shapes do not match"), torch.device("cpu")) is None
+
+
+def test_the_peak_only_rises():
+    before = memory.peak_memory(torch.device("cpu"))
+    assert before > 5e7
+    torch.ones(1 << 22)
+    assert memory.peak_memory(torch.device("cpu")) >= before

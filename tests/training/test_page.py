@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from uer.training.page import _ticks, chart, write_page
+from uer.training.page import _ticks, chart, worded, write_page
 
 RECORDS = [
     {"step": step, "loss": 10 / step, "loss_mlm": 9 / step, "loss_sp": 1 / step, "acc_mlm": step / 100}
@@ -55,7 +55,10 @@ def test_the_page_is_whole_and_needs_nothing_else():
     text, tags = page([*RECORDS, {"step": 100, "eval_loss": 2.5}, {"step": 50, "eval_loss": 2.0}])
     assert tags.count["svg"] == 5 and tags.count["polyline"] == 3 + 1 + 1 + 1 + 1 + 1
     assert not tags.links and "script" not in tags.count and "http" not in text.replace("http-equiv", "")
-    assert "finished: 100 of 100 steps" in text and "<td>eval_loss</td><td>2.0000 after 50 steps</td>" in text
+    assert (
+        "finished: 100 of 100 steps" in text
+        and "<td>held-out loss</td><td>2.0000 after 50 steps</td>" in text
+    )
     assert "12,345" in text and "<td>gpu_ranks</td><td>none</td>" in text
 
 
@@ -98,3 +101,29 @@ def test_ticks_are_few_and_round(low, high):
     assert len(ticks) <= 6 and all(low - 1e-9 <= tick <= high + 1e-9 for tick in ticks)
     if low != high:
         assert len(ticks) >= 2
+
+
+@pytest.mark.parametrize(
+    ("key", "words"),
+    [
+        ("loss", "loss"),
+        ("eval_loss", "held-out loss"),
+        ("eval_acc_mlm", "held-out accuracy, mlm"),
+        ("loss_bilm_forward", "loss, bilm forward"),
+        ("dev_macro_f1", "development macro f1"),
+    ],
+)
+def test_figures_are_named_in_words(key, words):
+    assert worded(key) == words
+
+
+def test_speed_is_drawn_from_zero_and_loss_is_not():
+    records = [
+        {"step": step, "loss": 90.0 + step, "tokens_per_second": 900.0 + step, "flop_utilisation": 0.5}
+        for step in range(5)
+    ]
+    text, _ = page(records, total=5)
+    speed, loss = text[text.index("Real tokens") :], text[text.index("<h2>Loss") :].split("</svg>")[0]
+    zero = 'text-anchor="end">0</text>'
+    assert zero in speed.split("</svg>")[0] and zero not in loss
+    assert "Utilisation" in text and "50%" in text

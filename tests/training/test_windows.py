@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from uer.data.batch import Batch
 from uer.errors import DataError
-from uer.training.windows import Span, Windows, due, fetch, to_tensors
+from uer.training.windows import Span, Windows, cut, due, fetch, to_tensors
 
 
 def batch_of(step: int) -> Batch:
@@ -100,3 +100,20 @@ def test_read_only_arrays_and_sides():
     assert (converted.positions, converted.tokens, converted.counts) == (6, 1, {"lm": 1})
     assert to_tensors(Batch({"src_0": source, "src_1": source}, {}, {})).positions == 12
     assert to_tensors(Batch({"src_0": source, "src_1": source}, {}, {})).tokens == 12
+
+
+@pytest.mark.parametrize("pieces", [1, 2, 3, 7, 100])
+def test_a_batch_in_pieces_has_the_same_rows_and_counts(pieces):
+    src = np.arange(28).reshape(7, 4)
+    whole = Batch.counted(
+        {"src": src, "seg": src}, {"sp": np.array([1, -100, 0, 1, 1, -100, 2])}, np.arange(7)
+    )
+    parts = cut(whole, pieces)
+    assert len(parts) == min(pieces, 7)
+    for name in ("src", "seg"):
+        assert np.array_equal(np.concatenate([part.inputs[name] for part in parts]), src)
+    assert np.array_equal(np.concatenate([part.labels["sp"] for part in parts]), whole.labels["sp"])
+    assert np.concatenate([part.ids for part in parts]).tolist() == list(range(7))
+    assert sum(part.counts.get("sp", 0) for part in parts) == whole.counts["sp"]
+    (window,) = fetch(lambda step: whole, Windows(1).after(0), pieces=pieces)
+    assert window.counts == whole.counts and len(window.batches) == len(parts)

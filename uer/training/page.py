@@ -18,6 +18,7 @@ from uer.utils.files import atomic_write
 POINTS = 600  # of a curve; more are thinned out
 RELOAD = 10  # seconds
 WIDTH, HEIGHT, LEFT, RIGHT, TOP, BOTTOM = 560, 230, 58, 14, 14, 28
+FROM_ZERO = ("tokens_per_second", "flop_utilisation", "learning_rate")  # curves whose height means something
 COLOURS = ("#2f6fed", "#e0662f", "#1f9d72", "#a04fd0", "#c43d5b", "#7a7f87")
 
 Curve = list[tuple[float, float]]
@@ -40,7 +41,7 @@ svg text { fill: var(--soft); font-size: 11px } svg .grid { stroke: var(--line) 
 .key { display: inline-block; width: 10px; height: 10px; border-radius: 3px; margin: 0 5px 0 12px }
 table { border-collapse: collapse; width: 100%; font-size: 13.5px; font-variant-numeric: tabular-nums }
 td { padding: 3px 10px 3px 0; border-top: 1px solid var(--line); vertical-align: top; overflow-wrap: anywhere
-} td:first-child { color: var(--soft); white-space: nowrap } summary { cursor: pointer; font-weight: 600 }
+} td:first-child { color: var(--soft); width: 38% } summary { cursor: pointer; font-weight: 600 }
 """
 
 
@@ -66,10 +67,12 @@ def write_page(
         f'<div class="bar"><i style="width: {100 * min(1.0, step / max(1, total)):.1f}%"></i></div>',
         _figures(records),
         f'<div class="row charts">{"".join(_charts(records))}</div>',
+        '<div class="row charts">',
         _best(records),
         _table("Data", facts["environment"].pop("data", {}) or {}),
         _table("Environment", facts["environment"]),
-        _table("Configuration", facts["config"], folded=True),
+        "</div>",
+        f'<div class="row">{_table("Configuration", facts["config"], folded=True)}</div>',
     ]
     reload = f'<meta http-equiv="refresh" content="{RELOAD}">' if running else ""
     with atomic_write(folder / "report.html") as out:
@@ -100,6 +103,8 @@ def _figures(records: Sequence[dict[str, Any]]) -> str:
         ("Learning rate", "learning_rate", "{:.2e}"),
         ("Gradient norm", "gradient_norm", "{:.2f}"),
         ("Tokens/s", "tokens_per_second", "{:,.0f}"),
+        ("Utilisation", "flop_utilisation", "{:.0%}"),
+        ("Peak memory", "peak_memory_gb", "{:.2f} GB"),
         ("Skipped updates", "skipped", "{:,}"),
     ]
     cards = [
@@ -122,7 +127,8 @@ def _charts(records: Sequence[dict[str, Any]]) -> list[str]:
         ("Development", [key for key in keys if key.startswith("dev_")]),
         ("Learning rate", ["learning_rate"]),
         ("Gradient norm", ["gradient_norm"]),
-        ("Tokens per second", ["tokens_per_second"]),
+        ("Real tokens per second", ["tokens_per_second"]),
+        ("Share of the machine's matrix products", ["flop_utilisation"]),
     ]
     drawn = []
     for title, names in groups:
@@ -164,6 +170,8 @@ def chart(title: str, curves: dict[str, Curve]) -> str:
     xs = [x for curve in curves.values() for x, _ in curve]
     ys = [y for curve in curves.values() for _, y in curve]
     low, high, first, last = min(ys), max(ys), min(xs), max(xs)
+    if low > 0 and any(name in FROM_ZERO for name in curves):
+        low = 0.0
     margin = (high - low) * 0.06 or abs(high) * 0.06 or 1.0
     low, high = (low - margin if low < 0 or low > margin else 0.0), high + margin
 
@@ -188,16 +196,29 @@ def chart(title: str, curves: dict[str, Curve]) -> str:
         x, y = curve[-1]
         parts.append(f'<circle cx="{at_x(x):.1f}" cy="{at_y(y):.1f}" r="2.6" fill="{colour}"/>')
         if len(curves) > 1:
-            keys.append(f'<span class="key" style="background: {colour}"></span>{escape(name)}')
+            keys.append(f'<span class="key" style="background: {colour}"></span>{escape(worded(name))}')
     legend = f'<div class="soft">{"".join(keys)}</div>' if keys else ""
     picture = f'<svg viewBox="0 0 {WIDTH} {HEIGHT}" role="img">{"".join(parts)}</svg>'
     return f'<div class="card"><h2>{escape(title)}</h2>{picture}{legend}</div>'
 
 
+def worded(key: str) -> str:
+    """The name of a figure as a reader says it: eval_acc_mlm → held-out accuracy, mlm."""
+    words = {"eval": "held-out", "dev": "development", "acc": "accuracy"}
+    parts = [words.get(part, part) for part in key.split("_")]
+    kind = next((place for place, part in enumerate(parts) if part in ("loss", "accuracy")), None)
+    if kind is None or kind == len(parts) - 1:
+        return " ".join(parts)
+    return f"{' '.join(parts[: kind + 1])}, {' '.join(parts[kind + 1 :])}"
+
+
 def _best(records: Sequence[dict[str, Any]]) -> str:
     """The best evaluations and when they were: losses low, scores high."""
     best: dict[str, str] = {}
-    for key in dict.fromkeys(key for record in records for key in record):
+    keys = dict.fromkeys(key for record in records for key in record)
+    if sum(key.startswith("eval_loss_") for key in keys) == 1:  # one term: its loss is the loss
+        keys = [key for key in keys if not key.startswith("eval_loss_")]
+    for key in keys:
         if not key.startswith(("eval_", "dev_")):
             continue
         found = [
@@ -205,7 +226,7 @@ def _best(records: Sequence[dict[str, Any]]) -> str:
         ]
         if found:
             value, step = min(found) if "loss" in key else max(found, key=lambda pair: pair[0])
-            best[key] = f"{value:.4f} after {step:,} steps"
+            best[worded(key)] = f"{value:.4f} after {step:,} steps"
     return _table("Best", best)
 
 
@@ -218,7 +239,7 @@ def _table(title: str, rows: dict[str, Any], *, folded: bool = False) -> str:
     )
     table = f"<table>{lines}</table>"
     inside = f"<details><summary>{title}</summary>{table}</details>" if folded else f"<h2>{title}</h2>{table}"
-    return f'<div class="row"><div class="card">{inside}</div></div>'
+    return f'<div class="card">{inside}</div>'
 
 
 def _shown(value: Any) -> str:

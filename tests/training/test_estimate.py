@@ -1,0 +1,191 @@
+"""What training is said to take, held against what it then takes."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from torch.profiler import ProfilerActivity, profile, record_function
+from torch.utils.flop_counter import FlopCounterMode
+
+from tests.training.toy import Toy, rows
+from uer.config.model import ModelConfig
+from uer.config.training import OPTIMIZERS, OptimizerOptions, TrainOptions
+from uer.data.batch import IGNORE, Batch
+from uer.models.build import build_model
+from uer.models.initialize import initialize
+from uer.training.estimate import (
+    Estimate,
+    dry_run,
+    estimate,
+    free_memory,
+    product_rate,
+    settle_pieces,
+)
+from uer.training.optimizers import build_optimizer, named_state
+from uer.training.precision import Precision
+from uer.training.windows import to_tensors
+from uer.utils.logging import init_logger
+
+CPU = torch.device("cpu")
+VOCAB, LENGTH = 300, 64
+SIZES = {"hidden_size": 64, "emb_size": 64, "feedforward_size": 128, "heads_num": 2, "layers_num": 3}
+KINDS = {
+    "bert": {"embedding": ("word", "pos", "seg"), "target": ("mlm", "sp"), "tie_weights": True},
+    "gpt": {"embedding": ("word", "pos"), "target": ("lm",), "mask": "causal"},
+    "gru": {"embedding": ("word",), "target": ("mlm",), "encoder": "gatedcnn"},
+}
+CONVOLUTIONS = {"kernel_size": 3, "block_size": 2}
+
+
+def model_and_batch(kind: str, count: int = 24):
+    """A model, and rows of many lengths."""
+    values = {**SIZES, "max_seq_length": LENGTH, "dropout": 0.1, "hidden_act": "gelu", **KINDS[kind]}
+    if kind == "gru":
+        values |= CONVOLUTIONS
+    model = build_model(ModelConfig.pick(values), VOCAB)
+    initialize(model)
+    draw = np.random.default_rng(3)
+    lengths = draw.integers(LENGTH // 4, LENGTH + 1, count)
+    seg = (np.arange(LENGTH) < lengths[:, None]).astype(np.int64)
+    src = draw.integers(5, VOCAB, seg.shape) * seg
+    some = np.where((draw.random(seg.shape) < 0.15) & (seg > 0), src, IGNORE)
+    labels = {"lm": np.where(seg > 0, src, IGNORE)} if kind == "gpt" else {"mlm": some}
+    if kind == "bert":
+        labels["sp"] = draw.integers(0, 2, count)
+    return model, Batch.counted({"src": src, "seg": seg}, labels, np.arange(count))
+
+
+def measured(model, batch, precision, recompute=False):
+    """Operations of a step; bytes that torch still holds between its forward and backward pass.
+
+    The gradient of the output layer, which is made in the forward pass, is not among the activations.
+    """
+    converted, heads = to_tensors(batch), 0
+    head = next(
+        m for name, m in model.named_modules() if name in ("target.mlm.linear_2", "target.lm.output_layer")
+    )
+    heads = sum(p.numel() * p.element_size() for p in head.parameters())
+    model.train()
+    with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as seen:
+        with precision.autocast():
+            terms = model(converted.inputs, converted.labels)
+        loss = sum(term.loss_sum for term in terms.values())
+        with record_function("between"):
+            torch.zeros(1)
+        loss.backward()
+    model.zero_grad()
+    events = list(seen.profiler.kineto_results.events())
+    between = next(event for event in events if event.name() == "between").start_ns()
+    memory = [event for event in events if event.name() == "[memory]" and event.start_ns() <= between]
+    with FlopCounterMode(display=False) as counter, precision.autocast():
+        sum(t.loss_sum for t in model(converted.inputs, converted.labels).values()).backward()
+    model.zero_grad()
+    return counter.get_total_flops(), sum(event.nbytes() for event in memory) - heads
+
+
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+@pytest.mark.parametrize("kind", KINDS)
+def test_operations_and_activations_are_what_is_then_measured(kind, precision):
+    model, batch = model_and_batch(kind)
+    precision = Precision(precision)
+    optimizer = build_optimizer(model, OptimizerOptions())
+    found = estimate(model, batch, precision, optimizer, device=CPU)
+    flops, activations = measured(model, batch, precision)
+    assert found.flops == pytest.approx(flops, rel=0.15)
+    assert found.activations == pytest.approx(activations, rel=0.15)
+    assert found.parameters == sum(p.numel() for p in model.parameters())
+    assert found.rows == 24 and found.tokens == int(batch.inputs["seg"].sum())
+
+
+def test_operations_follow_the_formula():
+    model, batch = model_and_batch("bert")
+    found = estimate(model, batch, Precision("fp32"), build_optimizer(model, OptimizerOptions()), device=CPU)
+    h, f, layers, pairs = 64, 128, 3, 24 * LENGTH**2  # attention over short rows includes their padding
+    flops = 6 * layers * (4 * h * h + 2 * h * f) * batch.inputs["seg"].sum() + 12 * layers * h * pairs
+    flops += 6 * batch.counts["mlm"] * (h * VOCAB + h * h)
+    assert found.flops == pytest.approx(flops, rel=0.15)
+
+
+def test_recomputed_layers_keep_less_and_compute_more():
+    model, batch = model_and_batch("bert")
+    optimizer = build_optimizer(model, OptimizerOptions())
+    plain, saved = (
+        estimate(model, batch, Precision("fp32"), optimizer, device=CPU, recompute=recompute)
+        for recompute in (False, True)
+    )
+    assert saved.activations < 0.5 * plain.activations and saved.flops > 1.2 * plain.flops
+    model.train()
+    assert saved.activations == pytest.approx(measured(model, batch, Precision("fp32"))[1], rel=0.15)
+    utilisation = saved.machine(Precision("fp32")).flops_per_token
+    assert utilisation == pytest.approx(plain.flops_per_token, rel=0.1), "layers computed twice count once"
+
+
+@pytest.mark.parametrize("name", OPTIMIZERS)
+def test_the_state_of_an_optimiser_is_what_it_then_is(name):
+    model, batch = model_and_batch("bert")
+    optimizer = build_optimizer(model, OptimizerOptions(optimizer=name))
+    found = estimate(model, batch, Precision("fp32"), optimizer, device=CPU)
+    assert not named_state(optimizer) and all(p.grad is None for p in model.parameters())
+    converted = to_tensors(batch)
+    sum(term.loss_sum for term in model(converted.inputs, converted.labels).values()).backward()
+    optimizer.step()
+    state = named_state(optimizer).values()
+    assert found.optimizer == pytest.approx(sum(x.numel() * x.element_size() for x in state), rel=0.15)
+    grads = sum(p.grad.numel() * 4 for p in model.parameters() if p.grad is not None)
+    assert found.gradients == pytest.approx(grads, rel=0.15)
+
+
+def test_nothing_moves():
+    model, batch = model_and_batch("bert")
+    before = {name: x.clone() for name, x in model.state_dict().items()}
+    torch.manual_seed(5)
+    expected = torch.rand(3)
+    torch.manual_seed(5)
+    model.eval()
+    estimate(model, batch, Precision("bf16"), build_optimizer(model, OptimizerOptions()), device=CPU)
+    assert torch.equal(torch.rand(3), expected) and not model.training
+    assert all(torch.equal(x, before[name]) for name, x in model.state_dict().items())
+
+
+GIGA = Estimate(10, 8, 1e9, 1e9, 2e9, 1e9, 9e9, rows=32, tokens=4000, flops=1e12)
+
+
+@pytest.mark.parametrize(("free", "pieces"), [(100e9, 1), (13e9, 2), (9e9, 3), (6e9, 20), (4e9, 32)])
+def test_as_many_pieces_as_memory_asks_for(free, pieces):
+    assert GIGA.pieces(free) == pieces
+    if free > 4e9:
+        assert GIGA.in_pieces(pieces).total <= 0.9 * free
+        assert pieces == 1 or GIGA.in_pieces(pieces - 1).total > 0.9 * free
+
+
+def test_what_a_dry_run_says(capsys):
+    init_logger()
+    with pytest.raises(SystemExit) as ended:
+        dry_run(GIGA, CPU, "lion")
+    said = capsys.readouterr().err
+    assert ended.value.code == 0 and "Nothing was trained or written (--dry_run)." in said
+    assert "Parameters: 10, 2 of them frozen; 1.00 GB, gradients 1.00 GB" in said
+    assert "Optimiser (lion): 2.00 GB" in said and "32 rows (4,000 real tokens): 9.00 GB" in said
+    assert "it fits." in GIGA.lines(100e9, "lion")[-1]
+    assert "does not fit; try --batch_size auto" in GIGA.lines(10e9, "lion")[-1]
+
+
+def test_auto_becomes_a_number_and_a_number_stays(monkeypatch, capsys):
+    init_logger()
+    monkeypatch.setattr("uer.training.estimate.free_memory", lambda device: 8e9)
+    assert settle_pieces(TrainOptions(micro_batches="auto"), GIGA, CPU).micro_batches == "3"
+    assert "A batch of 32 rows is computed in 3 pieces" in capsys.readouterr().err
+    assert settle_pieces(TrainOptions(micro_batches="5"), GIGA, CPU).micro_batches == "5"
+
+
+def test_the_machine_has_memory_and_a_rate():
+    assert free_memory(CPU) > 1e7
+    assert 1e8 < product_rate(Precision("fp32")) < 1e15
+
+
+def test_a_model_of_ones_own_is_counted_too():
+    model = Toy()
+    optimizer = build_optimizer(model, OptimizerOptions())
+    found = estimate(model, rows(np.arange(16)), Precision("fp32"), optimizer, device=CPU)
+    assert found.flops > 0 and found.tokens == 96 and found.rows == 16
