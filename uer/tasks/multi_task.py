@@ -37,6 +37,9 @@ class MultiTaskModel(Model):
         body: embedding and encoder. sizes: number of labels of each data set.
     """
 
+    partly_used = True
+    """in each step only the head of one data set"""
+
     def __init__(self, body: Model, *, sizes: Sequence[int], pooling: str) -> None:
         super().__init__(body.config, embedding=body.embedding, encoder=body.encoder)
         self.pooling, width = pooling, body.config.hidden_size

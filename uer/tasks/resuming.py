@@ -72,16 +72,18 @@ class Resuming:
                 self.note.unlink(missing_ok=True)
 
     def _read(self) -> dict[str, Any] | None:
-        """What a finished run with the same checkpoint name left, if it was this run."""
-        with contextlib.suppress(OSError, ValueError):
+        """What a finished run of this name left, if it was as long as this one is to be."""
+        note = None
+        with contextlib.suppress(OSError, json.JSONDecodeError):
             note = json.loads(self.note.read_text(encoding="utf-8"))
-            if isinstance(note, dict) and self.checkpoints.name.is_file():
-                Checkpoint(self.checkpoints.name, note).compare(self.about["options"], self.about["dataset"])
-                lengths = (note["options"].get("epochs_num"), self.about["options"].get("epochs_num"))
-                if lengths[0] == lengths[1]:
-                    logger.info("%s is finished; nothing is left to be trained.", self.checkpoints.name)
-                    return note["result"]
-        return None
+        name, told = self.checkpoints.name, self.about["options"]
+        if note is None or not name.is_file():
+            return None
+        Checkpoint(name, note).compare(told, self.about["dataset"])
+        if note["options"].get("epochs_num") != told.get("epochs_num"):
+            return None
+        logger.info("%s is finished; nothing is left to be trained.", name)
+        return note["result"]
 
     def every(self, period: int) -> int | None:
         """Batches between checkpoints; None: there are none."""

@@ -259,12 +259,13 @@ class _Loop:
     def _pass(self, batch: TensorBatch, weights: dict[str, float], counted: bool, last: bool) -> None:
         with self.precision.autocast():
             terms: dict[str, Term] = self.engine.module(batch.inputs, batch.labels)
-            # a worker without a row in this batch has one that counts for nothing
-            loss = sum(term.loss_sum * weights[name] * batch.live for name, term in terms.items())
+            if not batch.live:
+                terms = {name: Term(*(value * 0 for value in term)) for name, term in terms.items()}
+            loss = sum(term.loss_sum * weights[name] for name, term in terms.items())
         self.engine.backward(self.precision.scaled(loss), last=last)
         self.loss += loss.detach()
-        if counted and batch.live:
-            self.meter.add(terms, batch.positions, batch.tokens)
+        if counted:
+            self.meter.add(terms, batch.positions * batch.live, batch.tokens * batch.live)
 
     def update(self, window: Window) -> None:
         """Clip and step, unless loss or gradient are not finite; the schedule goes on either way."""

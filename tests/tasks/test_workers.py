@@ -1,0 +1,170 @@
+"""Fine-tuning by two workers gives the model of one; a run that was killed goes on to the same bits."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import shutil
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+from uer.checkpoints import read_state
+from uer.cli import run
+from uer.errors import UerError
+from uer.training import loop
+from uer.training.state import Checkpoints
+
+ROOT = Path(__file__).resolve().parents[2]
+WORDS = [chr(code) for code in range(0x4E00, 0x4E30)]
+CONFIG = {
+    **{"emb_size": 16, "hidden_size": 16, "feedforward_size": 32, "heads_num": 2, "layers_num": 2},
+    **{"max_seq_length": 64, "hidden_act": "gelu", "embedding": ["word", "pos", "seg"], "dropout": 0.1},
+    **{"encoder": "transformer", "mask": "fully_visible", "target": ["mlm"]},
+}
+
+
+@pytest.fixture(autouse=True)
+def made():
+    """A vocabulary, a config, rows whose label is whether a word stands in them."""
+    draw = random.Random(1)
+    Path("vocab.txt").write_text("\n".join(["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *WORDS]) + "\n")
+    Path("config.json").write_text(json.dumps(CONFIG))
+    for name, count in (("train.tsv", 37), ("dev.tsv", 12)):
+        rows = []
+        for _ in range(count):
+            text = "".join(draw.choices(WORDS, k=draw.randint(4, 12)))
+            rows.append(f"{int(WORDS[0] in text or WORDS[1] in text or WORDS[2] in text)}\t{text}")
+        Path(name).write_text("label\ttext_a\n" + "\n".join(rows) + "\n")
+    for folder in ("a", "b"):
+        Path(folder).mkdir()
+        for name in ("train.tsv", "dev.tsv"):
+            shutil.copy(name, folder)
+    rows = Path("train.tsv").read_text().splitlines()[1:]
+    tagged = [
+        f"{' '.join('B-x' if c == WORDS[0] else 'O' for c in t)}\t{' '.join(t)}"
+        for _, t in map(str.split, rows)
+    ]
+    Path("tags.tsv").write_text("label\ttext_a\n" + "\n".join(tagged) + "\n")
+
+
+def words(output: str, *more: str, data: tuple[str, ...] = ("train.tsv", "dev.tsv")) -> list[str]:
+    files = ("--train_path", data[0], "--dev_path", data[1]) if len(data) == 2 else ()
+    return [
+        *("--vocab_path", "vocab.txt", "--config_path", "config.json", "--output_model_path", output, *files),
+        *("--epochs_num", "3", "--batch_size", "8", "--seq_length", "16", "--learning_rate", "0.01"),
+        *("--report_steps", "2", "--precision", "fp32", *more),
+    ]
+
+
+def two_workers() -> list[str]:
+    with socket.socket() as probe:
+        probe.bind(("localhost", 0))
+        return ["--world_size", "2", "--master_ip", f"tcp://localhost:{probe.getsockname()[1]}"]
+
+
+def start(script: str, argv: list[str]) -> str:
+    done = subprocess.run(
+        [sys.executable, str(ROOT / script), *argv], capture_output=True, text=True, timeout=250, check=False
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+    return done.stderr
+
+
+def results(output: str) -> list[dict]:
+    lines = (Path(f"{output}.run") / "metrics.jsonl").read_text().splitlines()
+    measured = ("second", "time", "flop", "memory")
+    return [
+        {
+            name: value
+            for name, value in json.loads(line).items()
+            if not any(word in name for word in measured)
+        }
+        for line in lines
+    ]
+
+
+@pytest.mark.parametrize("engine", ["ddp", "fsdp"])
+def test_two_workers_train_the_classifier_of_one(load_script, engine):
+    script = "finetune/run_classifier.py"
+    argv = ("--dropout", "0.0", "--accumulation_steps", "2")
+    # 37 rows in batches of 9: the last one has one row, and the second worker none
+    argv += ("--batch_size", "9")
+    assert run(load_script(script).main, words("one.bin", *argv)) == 0
+    said = start(script, words("two.bin", *argv, "--engine", engine, *two_workers()))
+    one, two = read_state("one.bin"), read_state("two.bin")
+    assert one.keys() == two.keys()
+    assert all((one[name] - two[name]).abs().max() <= 1e-5 for name in one)
+    for ours, theirs in zip(results("one.bin"), results("two.bin"), strict=True):
+        for name in ("loss", "dev_acc", "gradient_norm", "step"):
+            assert (name in ours) == (name in theirs)
+            assert ours.get(name, 0) == pytest.approx(theirs.get(name, 0), rel=1e-4, abs=1e-6)
+    assert len([line for line in said.splitlines() if "The best model is that of epoch" in line]) == 1
+    assert not list(Path().glob("*.state"))
+
+
+SCRIPTS = {
+    "finetune/run_classifier.py": words("OUT", "--accumulation_steps", "2", "--early_stopping", "acc:9"),
+    "finetune/run_ner.py": words("OUT", "--optimizer", "lion", data=("tags.tsv", "tags.tsv")),
+    "finetune/run_regression.py": words("OUT", "--use_adv", "--scheduler", "cosine"),
+    "finetune/run_classifier_multi_label.py": words("OUT", "--optimizer", "adafactor"),
+    "finetune/run_classifier_mt.py": words("OUT", "--dataset_path_list", "a", "b", data=()),
+}
+
+
+class Killed(BaseException):
+    """What a kill looks like from inside."""
+
+
+@pytest.mark.parametrize("script", SCRIPTS)
+def test_a_killed_run_goes_on_to_the_same_bits(load_script, monkeypatch, script):
+    main = load_script(script).main
+    argv = [*SCRIPTS[script], "--save_checkpoint_steps", "3"]
+    whole = [word.replace("OUT", "whole.bin") for word in argv]
+    cut = [word.replace("OUT", "cut.bin") for word in argv]
+    assert run(main, whole) == 0
+    updates, inner = [], loop._Loop.update
+
+    def update(self, window):
+        updates.append(window)
+        if window.span.last > 8:
+            raise Killed
+        inner(self, window)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(loop._Loop, "update", update)
+        with pytest.raises(Killed):
+            main(cut)
+    assert len(Checkpoints("cut.bin").existing()) == 1
+    assert run(main, [*cut, "--resume"]) == 0
+    assert results("cut.bin") == results("whole.bin")
+    one, two = read_state("whole.bin"), read_state("cut.bin")
+    assert one.keys() == two.keys() and all(torch.equal(one[name], two[name]) for name in one)
+    assert not Checkpoints("cut.bin").existing(), "the run is finished"
+
+
+def test_a_finished_run_is_not_trained_again(load_script, capsys, monkeypatch):
+    main = load_script("finetune/run_classifier.py").main
+    argv = words("out.bin", "--test_path", "dev.tsv")
+    assert run(main, argv) == 0
+    before = capsys.readouterr().err.splitlines()[-1]
+    monkeypatch.setattr(loop._Loop, "update", None)
+    assert run(main, [*argv, "--resume"]) == 0
+    said = capsys.readouterr().err
+    assert "out.bin is finished; nothing is left to be trained." in said
+    assert said.splitlines()[-1].split("INFO]")[-1] == before.split("INFO]")[-1], "the same test"
+    Path("train.tsv").write_text(Path("train.tsv").read_text() + "1\t丁丂\n")
+    with pytest.raises(UerError, match="belongs to a run on another dataset"):
+        main([*argv, "--resume"])
+
+
+def test_checkpoints_may_be_left_out(load_script, monkeypatch):
+    monkeypatch.setattr(Checkpoints, "save", None)
+    argv = words("out.bin", "--save_checkpoint_steps", "0")
+    assert run(load_script("finetune/run_classifier.py").main, argv) == 0
+    assert not os.path.exists("out.bin-5")
