@@ -27,14 +27,11 @@ class PredictorOptions(Options):
 
 
 @dataclass(frozen=True)
-class InferenceOptions(PredictorOptions):
+class DocumentOptions(PredictorOptions):
     """Prediction."""
 
     prediction_path: str | None = option(
         None, "predictions; -: standard output, which is the default for --test_path -", metavar="FILE"
-    )
-    keep_columns: tuple[str, ...] = option(
-        (), "columns of the input to copy behind the predictions", metavar="NAME"
     )
 
     def check(self) -> None:
@@ -46,6 +43,15 @@ class InferenceOptions(PredictorOptions):
     def output(self) -> str:
         """Where the predictions go: a path, or `PIPE`."""
         return self.prediction_path or PIPE
+
+
+@dataclass(frozen=True)
+class InferenceOptions(DocumentOptions):
+    """Prediction of the rows of a table."""
+
+    keep_columns: tuple[str, ...] = option(
+        (), "columns of the input to copy behind the predictions", metavar="NAME"
+    )
 
 
 @dataclass(frozen=True)

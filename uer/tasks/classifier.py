@@ -85,6 +85,8 @@ class ClassifierTask(TextTask):
     """
 
     name = "classifier"
+    columns: tuple[str, ...] = ("label", "text_a")
+    """what a labelled file must have"""
 
     def __init__(
         self,
@@ -111,13 +113,17 @@ class ClassifierTask(TextTask):
             DataError: a fault of the file, an unknown label, or teacher's logits that are not C numbers.
         """
         soft = self.soft_targets and training
-        table = read_table(path, ("label", "text_a", "logits") if soft else ("label", "text_a"), ("text_b",))
-        labels = {"cls": label_ids(table, self.labels)}
+        table = read_table(path, (*self.columns, "logits") if soft else self.columns, ("text_b",))
+        labels = {"cls": label_ids(table, self.labels), **self.further(table)}
         if soft:
             labels["soft"] = teacher_logits(table, len(self.labels))
         if self.class_weights and training:
             labels["weight"] = balanced_weights(labels["cls"], len(self.labels))
         return self.labelled(table, labels, training)
+
+    def further(self, table: Table) -> dict[str, np.ndarray]:
+        """More labels of the rows of a file, for tasks that are scored otherwise."""
+        return {}
 
     def metric(self, settled: bool = False) -> Classification:
         """A fresh metric."""
@@ -132,10 +138,19 @@ class ClassifierTask(TextTask):
         return super().saved(self.labels.names)
 
 
-def read_labels(path: str | Path, labels_num: int | None = None) -> LabelMap:
-    """The labels of a training file; see `LabelMap.collect`."""
+def read_labels(
+    path: str | Path, labels_num: int | None = None, companion: Companion | None = None
+) -> LabelMap:
+    """The labels of a training file; see `LabelMap.collect`.
+
+    A classifier to start from (`companion`) numbers them, when it knows them all: its head goes by that.
+    """
     values = ((line, row["label"]) for line, row in read_tsv(path, ("label", "text_a")))
-    return LabelMap.collect(values, path, labels_num)
+    labels = LabelMap.collect(values, path, labels_num)
+    known = companion.labels if companion is not None and labels_num is None else None
+    if isinstance(known, (dict, list, tuple)) and set(labels.names) <= set(map(str, known)):
+        return LabelMap([str(name) for name in known], companion.folder)
+    return labels
 
 
 def label_ids(table: Table, labels: LabelMap) -> np.ndarray:

@@ -54,6 +54,17 @@ def table_writer(path: str, keep: Sequence[str] = ()) -> Iterator[TableWriter]:
     say_predictions(writer.written, path)
 
 
+def write_document(path: str, text: str, count: int) -> None:
+    """Predictions that are one text, to a file or standard output, and UER's line about their number."""
+    if path == PIPE:
+        sys.stdout.write(text)
+        sys.stdout.flush()
+    else:
+        with atomic_write(path) as file:
+            file.write(text)
+    say_predictions(count, path)
+
+
 def say_predictions(count: int, path: str) -> None:
     """UER's line about the number of predictions."""
     print(f"The number of prediction instances:  {count}", file=messages(path))

@@ -33,6 +33,10 @@ SCRIPTS = {
     "siamese": "run_classifier_siamese",
     "simcse": "run_simcse",
     "prompt": "run_classifier_prompt",
+    "extractive_qa": "run_cmrc",
+    "c3": "run_c3",
+    "chid": "run_chid",
+    "text2text": "run_text2text",
 }
 """the script of each task whose models might be taken for another's"""
 

@@ -21,6 +21,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from uer.config.training import TrainOptions
 from uer.data.batch import Batch
+from uer.data.ragged import ragged_index, starts_of
 from uer.training.memory import recompute_layers
 from uer.training.precision import DTYPES, Precision
 from uer.training.runlog import Machine
@@ -156,16 +157,26 @@ def estimate(
 
 def some_rows(batch: Batch, count: int) -> Batch:
     """Some rows of a batch, of all lengths."""
-    lengths = np.count_nonzero(next(x for name, x in batch.inputs.items() if "seg" in name), axis=1)
+    seg = next(x for name, x in batch.inputs.items() if "seg" in name)
+    lengths = np.count_nonzero(seg.reshape(len(seg), -1), axis=1)  # multiple choice: [B, K, L]
     places = np.linspace(0, len(lengths) - 1, 2 * min(count, len(lengths)) + 1).round().astype(int)[1::2]
     return rows_of(batch, np.argsort(lengths, kind="stable")[places])
 
 
 def rows_of(batch: Batch, rows: np.ndarray) -> Batch:
-    """These rows of a batch; its counts stay those of the whole."""
+    """These rows of a batch; its counts stay those of the whole. Labels of packed documents, which are more than
+    the rows, go with theirs."""
+    doc = batch.inputs.get("doc")
+
+    def chosen(labels: np.ndarray) -> np.ndarray:
+        if doc is None or len(labels) == len(doc):
+            return labels[rows]
+        counts = doc.max(axis=1)
+        return labels[ragged_index(starts_of(counts)[rows], counts[rows])]
+
     return Batch(
         {name: x[rows] for name, x in batch.inputs.items()},
-        {name: x[rows] for name, x in batch.labels.items()},
+        {name: chosen(x) for name, x in batch.labels.items()},
         batch.counts,
         batch.ids[rows],
     )

@@ -1,0 +1,54 @@
+"""Fine-tune a model that fills blanks with idioms; see docs/tasks/multiple_choice.md."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from uer.cli import run
+from uer.config.model import ModelConfig
+from uer.config.tasks import AnswerFiles, IdiomOptions
+from uer.config.training import TrainOptions
+from uer.opts.finetune import cut_tokenizer, finetune_command, length_options, training_options
+from uer.utils.seed import set_seed
+
+COMMAND = finetune_command(
+    "run_chid",
+    "Fine-tune a model that fills blanks with idioms; the files are JSON lines like ChID's, and JSON objects "
+    "of answers. A character is one token (--tokenizer char) unless another tokenizer is named.",
+    IdiomOptions,
+    files=AnswerFiles,
+)
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Options → seed, log → tokenizer → task → model → load → read → fit → reload the best → test."""
+    chosen = COMMAND.parse(argv)
+    options = chosen[AnswerFiles]
+    chosen.start_log()
+
+    from uer.tasks.chid import ChidTask
+    from uer.tasks.choice import HEAD, ChoiceModel
+    from uer.tasks.finetune import Finetuning
+    from uer.tasks.setup import start_config, start_weights
+
+    set_seed(chosen[TrainOptions].seed)
+    tokenizer = cut_tokenizer(chosen, "char")
+    task = ChidTask(tokenizer, choices_num=chosen[IdiomOptions].max_choices_num, **length_options(options))
+
+    config = start_config(chosen[ModelConfig], options)
+    model = ChoiceModel.build(config, len(tokenizer))
+    start_weights(model, options, head=HEAD)
+
+    finetuning = Finetuning(task, model, config, **training_options(chosen, AnswerFiles))
+    train = task.read_with_answers(options.train_path, options.train_answer_path, training=True)
+    finetuning.fit(train, task.read_with_answers(options.dev_path, options.dev_answer_path))
+    if options.test_path:
+        finetuning.test(task.read_with_answers(options.test_path, options.test_answer_path))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(run(main))
