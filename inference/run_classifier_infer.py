@@ -11,6 +11,7 @@ from uer.cli import run
 from uer.config.finetune import SingleTextOptions
 from uer.config.inference import InferenceOptions, ScoreOutputOptions
 from uer.config.model import ModelConfig
+from uer.opts.compat import DEEPSPEED_INFERENCE
 from uer.opts.finetune import inference_command, saved_text_options
 from uer.opts.tokenizer import chosen_tokenizer
 
@@ -19,6 +20,7 @@ COMMAND = inference_command(
     "Predict labels of texts or pairs of texts.",
     ScoreOutputOptions,
     SingleTextOptions,
+    compat=DEEPSPEED_INFERENCE,
 )
 
 

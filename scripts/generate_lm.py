@@ -10,6 +10,7 @@ from uer.config.generation import DecodingOptions, GenerationFiles
 from uer.config.model import ModelConfig
 from uer.config.run import LogOptions
 from uer.config.tokenizer import TokenizerOptions
+from uer.opts.compat import DEEPSPEED_INFERENCE
 
 
 def main(argv: list[str] | None = None) -> None:
@@ -21,6 +22,7 @@ def main(argv: list[str] | None = None) -> None:
         DecodingOptions,
         ModelConfig,
         TokenizerOptions,
+        compat=DEEPSPEED_INFERENCE,
         model="saved",
         model_flag="load_model_path",
     ).parse(argv)
@@ -30,6 +32,7 @@ def main(argv: list[str] | None = None) -> None:
     from uer.generation.reading import language_model
     from uer.generation.text import Writer, read_allowed, read_prompts, stream
     from uer.models.build import build_model
+    from uer.models.empty import Unfilled
     from uer.opts.tokenizer import chosen_tokenizer
     from uer.utils.files import atomic_write
 
@@ -41,7 +44,8 @@ def main(argv: list[str] | None = None) -> None:
     prompts = read_prompts(
         files.test_path, tokenizer, length=files.seq_length, separated=config.mask == "causal_with_prefix"
     )
-    model = build_model(adapt_config(config, files.load_model_path, flag), len(tokenizer))
+    with Unfilled():
+        model = build_model(adapt_config(config, files.load_model_path, flag), len(tokenizer))
     load_into(model, files.load_model_path, flag=flag, verbose=chosen[LogOptions].verbose)
     generator = Generator(
         ready(model, files.precision, rows=min(len(prompts) * decoding.copies, files.batch_size)),

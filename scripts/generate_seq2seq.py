@@ -11,6 +11,7 @@ from uer.config.model import ModelConfig
 from uer.config.run import LogOptions
 from uer.config.tokenizer import TargetTokenizerOptions, TokenizerOptions
 from uer.errors import ConfigError
+from uer.opts.compat import DEEPSPEED_INFERENCE
 
 
 def main(argv: list[str] | None = None) -> None:
@@ -24,7 +25,7 @@ def main(argv: list[str] | None = None) -> None:
         ModelConfig,
         TokenizerOptions,
         TargetTokenizerOptions,
-        compat=("share_relative_position_embedding",),
+        compat=("share_relative_position_embedding", *DEEPSPEED_INFERENCE),
         model="saved",
         model_flag="load_model_path",
     ).parse(argv)
@@ -34,6 +35,7 @@ def main(argv: list[str] | None = None) -> None:
     from uer.generation.reading import language_model
     from uer.generation.text import Writer, read_allowed, read_prompts, stream
     from uer.models.build import build_model
+    from uer.models.empty import Unfilled
     from uer.opts.tokenizer import chosen_target_tokenizer, chosen_tokenizer
     from uer.utils.files import atomic_write
 
@@ -46,7 +48,8 @@ def main(argv: list[str] | None = None) -> None:
     if config.decoder is None:
         raise ConfigError("the model has no --decoder; generate_lm.py continues texts without one.")
     prompts = read_prompts(files.test_path, source, length=files.seq_length, separated=True, to_write=0)
-    model = build_model(adapt_config(config, files.load_model_path, flag), len(source), len(target))
+    with Unfilled():
+        model = build_model(adapt_config(config, files.load_model_path, flag), len(source), len(target))
     load_into(model, files.load_model_path, flag=flag, verbose=chosen[LogOptions].verbose)
     generator = Generator(
         ready(model, files.precision, rows=min(len(prompts) * decoding.copies, files.batch_size)),

@@ -37,7 +37,7 @@ OLD_CONFIGS = {
     **{f"bert_{size}_config.json": f"bert/{size}_config.json" for size in ("base", "large", "xlarge")},
 }
 # Values that a saved model may differ in without being another model.
-FREE_KEYS = {"dropout", "label_smoothing", "ignore_index", "prefix_lm_loss"}
+FREE_KEYS = {"dropout", "label_smoothing", "prefix_lm_loss"}
 # Keys of a JSON config about heads that a fine-tuned model no longer has.
 HEAD_KEYS = {"target", "tie_weights", "share_embedding", "has_lmtarget_bias", "pooling", "labels_num"}
 
@@ -182,10 +182,11 @@ class Command:
         typed = self.parser.written(argv)
         print_config, config_path = typed.pop("print_config"), typed.pop("config_path", None)
         words = typed.pop("words", [])
-        notes = compatibility_notes(typed)
+        notes = compatibility_notes({name: typed[name] for name in self.compat if name in typed})
         written = translate(typed, "--")
         companion = self._companion(written)
         config, note = self._config(config_path, companion, written)
+        notes += compatibility_notes(config, "the key ")
         values = {**config, **written}
         self._check_required(values)
         chosen = Chosen({group: group.pick(values) for group in self.groups}, written, config, companion)

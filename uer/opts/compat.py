@@ -12,8 +12,12 @@ COMPATIBILITY: dict[str, tuple[type, str]] = {
     "local_rank": (int, "the rank comes from the launcher's environment"),
     "share_relative_position_embedding": (bool, "all layers of a stack share one position bias anyway"),
     "ignore_index": (bool, "padding is never predicted, with label smoothing or without"),
-    "mp_size": (int, "the weights are used as they are, on one device"),
+    "deepspeed": (bool, "the weights are ordinary ones, whatever engine trained them; none is needed here"),
+    "deepspeed_config": (str, "the weights are ordinary ones, whatever engine trained them"),
+    "mp_size": (int, "the weights are used whole, on one device"),
 }
+# What the inference twins for DeepSpeed of UER-py 2021 took; in training two of them are flags that count.
+DEEPSPEED_INFERENCE = ("deepspeed", "deepspeed_config", "local_rank", "mp_size")
 
 
 def add_compatibility_flags(parser: argparse.ArgumentParser, names: tuple[str, ...]) -> None:
@@ -24,10 +28,10 @@ def add_compatibility_flags(parser: argparse.ArgumentParser, names: tuple[str, .
         parser.add_argument(f"--{name}", default=argparse.SUPPRESS, help=argparse.SUPPRESS, **settings)
 
 
-def compatibility_notes(written: dict[str, object]) -> list[str]:
-    """One line for each compatibility flag among the typed ones."""
+def compatibility_notes(written: dict[str, object], before: str = "--") -> list[str]:
+    """One line for each compatibility flag among the typed ones, or key among those of a JSON config."""
     return [
-        f"--{name} is accepted for old command lines and has no effect: {COMPATIBILITY[name][1]}."
+        f"{before}{name} is accepted for old command lines and has no effect: {COMPATIBILITY[name][1]}."
         for name in written
         if name in COMPATIBILITY
     ]

@@ -96,6 +96,7 @@ def inference_command(
     *groups: type[Options],
     files: type[PredictorOptions] = InferenceOptions,
     command: type[Command] = Command,
+    compat: tuple[str, ...] = (),
 ) -> Command:
     """The command of `inference/<script>.py`, with the options that only it has."""
     return command(
@@ -105,6 +106,7 @@ def inference_command(
         *groups,
         ModelConfig,
         TokenizerOptions,
+        compat=compat,
         model="saved",
         model_flag="load_model_path",
     )
