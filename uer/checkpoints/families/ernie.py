@@ -110,6 +110,5 @@ ERNIE_M = replace(
         "tok": "ErnieMForTokenClassification",
         "qa": "ErnieMForQuestionAnswering",
         "choice": "ErnieMForMultipleChoice",
-        "pointer": "ErnieMForInformationExtraction",
     },
 )
