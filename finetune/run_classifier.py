@@ -36,7 +36,7 @@ def main(argv: list[str] | None = None) -> int:
 
     set_seed(chosen[TrainOptions].seed)
     tokenizer = chosen_tokenizer(chosen)
-    labels = read_labels(options.train_path, chosen.written.get("labels_num"))
+    labels = read_labels(options.train_path, chosen.written.get("labels_num"), chosen.companion)
     task = ClassifierTask(
         tokenizer,
         labels,

@@ -21,7 +21,7 @@ def main(argv: list[str] | None = None) -> int:
     options, tagging = chosen[InferenceOptions], chosen[NerInferenceOptions]
     chosen.start_log()
 
-    from uer.tasks.ner import NerModel, NerTask, saved_tags
+    from uer.tasks.ner import PAD, NerModel, NerTask, saved_tags
     from uer.tasks.output import messages, table_writer
     from uer.tasks.predict import Predictor
     from uer.tasks.table import read_chunks
@@ -39,7 +39,8 @@ def main(argv: list[str] | None = None) -> int:
         crf=crf,
     )
     config = chosen[ModelConfig].replace(labels_num=len(labels))
-    predictor = Predictor(task, NerModel.build(config, len(tokenizer), crf=crf), options, chosen.companion)
+    model = NerModel.build(config, len(tokenizer), crf=crf, padded=labels.names[-1] == PAD)
+    predictor = Predictor(task, model, options, chosen.companion)
 
     with table_writer(options.output, options.keep_columns) as writer:
         for rows in read_chunks(options.test_path, ("text_a", *options.keep_columns)):

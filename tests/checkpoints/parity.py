@@ -8,7 +8,7 @@ shows; two scales, since each hides mistakes that the other shows.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -22,6 +22,7 @@ from torch import Tensor, nn
 from uer.checkpoints import load_into, read_companion, read_state
 from uer.checkpoints.export import export_folder
 from uer.checkpoints.families import pick_family
+from uer.checkpoints.source import read_source
 from uer.layers.activations import activation
 from uer.layers.pooling import pool
 from uer.models.build import build_body, build_model
@@ -47,7 +48,7 @@ DISTILBERT = {
     "hidden_dim": 64,
     "max_position_embeddings": 64,
 }
-GPT2 = {"vocab_size": V, "n_embd": 32, "n_layer": 2, "n_head": 4, "n_positions": 64}
+GPT2 = {"vocab_size": V, "n_embd": 32, "n_layer": 2, "n_head": 4, "n_positions": 64, "pad_token_id": 0}
 # The inner width of attention (4 · 12) is not the model's; the depths differ.
 T5 = {
     "vocab_size": V,
@@ -233,7 +234,16 @@ def build_ours(case: Case, folder: Path) -> Model:
         model = build_model(config, V)
     allow = (r"target\.sp\.linear_2\.",) if case.part == "" else ()
     load_into(model, folder, allow_new=allow)
+    state = read_source(folder).state
+    model.further = {name: state[name] for name in state if name.startswith("target.rtd.")}
     return model.eval()
+
+
+def replaced(head: Mapping[str, Tensor], hidden: Tensor) -> Tensor:
+    """The logits [B, L] of ELECTRA's discriminator: whether each token was replaced."""
+    names = [f"target.rtd.linear_{number}" for number in (1, 2)]
+    first, second = ((head[f"{name}.weight"], head[f"{name}.bias"]) for name in names)
+    return nn.functional.linear(nn.functional.gelu(nn.functional.linear(hidden, *first)), *second).squeeze(-1)
 
 
 @dataclass
@@ -334,6 +344,8 @@ def _heads(
             labels = torch.cat([labels[:, 1:], torch.full_like(labels[:, :1], -100)], 1)
         terms = ours(inputs, {kind: labels.masked_fill(~seen, -100), "sp": rows})
         yield "loss", sum(term.loss_sum / term.count for term in terms.values()), out.loss
+    if case.part == "rtd":
+        yield "logits", replaced(ours.further, hidden)[seen], out.logits[seen]
     if case.part == "mlm sp":
         logits = out.sop_logits if case.family == "albert" else out.seq_relationship_logits
         yield "sentences", ours.target.sp.logits(hidden[:, 0]), logits
@@ -389,13 +401,12 @@ def round_trip(case: Case, folder: Path, std: float, seed: int) -> list[str]:
     save_theirs(theirs, folder / "theirs")
     ours = build_ours(case, folder / "theirs")
     companion = read_companion(folder / "theirs")
-    part = case.part if case.part != "rtd" else ""
     export_folder(
         folder / "ours",
-        ours.state_dict(),
+        {**ours.state_dict(), **ours.further},
         ours.config,
         pick_family(case.family),
-        part,
+        case.part,
         labels=companion.labels,
         extra=companion.extra,
     )
@@ -404,14 +415,11 @@ def round_trip(case: Case, folder: Path, std: float, seed: int) -> list[str]:
         after = read_state(folder / "ours")
         before = {name: before[name] for name in before if "embed_tokens" not in name}
     else:
-        cls = type(theirs) if case.part != "rtd" else type(theirs.electra)
-        again, report = cls.from_pretrained(folder / "ours", output_loading_info=True)
+        again, report = type(theirs).from_pretrained(folder / "ours", output_loading_info=True)
         assert not report["unexpected_keys"] and not report["mismatched_keys"], report
         missing = [name for name in report["missing_keys"] if "pooler" not in name]
-        assert not missing or case.part == "rtd", report
+        assert not missing, report
         after = again.state_dict()
-        if case.part == "rtd":
-            before = {name.removeprefix("electra."): before[name] for name in before if "electra." in name}
     return [name for name in before if not _same(case, name, before[name], after.get(name))]
 
 

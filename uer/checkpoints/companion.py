@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 FORMAT = 1
+GONE = ("ignore_index",)  # settings that older companions have and that never changed a number
 CONFIG, LABELS = "config.json", "labels.json"
 TOKENIZER, TGT_TOKENIZER = "tokenizer", "tgt_tokenizer"
 
@@ -191,7 +192,8 @@ def _companion(folder: Path, record: dict[str, Any]) -> Companion:
             f"version {__version__} and reads up to format {FORMAT}; update the toolkit."
         )
     try:
-        config = ModelConfig.from_json(record["model"], str(source))
+        values = {name: value for name, value in record["model"].items() if name not in GONE}
+        config = ModelConfig.from_json(values, str(source))
     except (ConfigError, KeyError, TypeError) as error:
         raise CheckpointError(
             f"{source} does not describe a model that this version ({__version__}) knows, it was written by "

@@ -67,10 +67,17 @@ def check_head(chosen: Family, config: ModelConfig, part: str) -> None:
             f"the head of the model has the activation '{act}', that of {chosen.classes[part]} "
             f"'{chosen.head_act}'; train with head_act {chosen.head_act} in the JSON config to export it."
         )
-    if part == "cls" and config.pooling != "first":
+    pooling, bias = chosen.fixed.get("pooling", "first"), chosen.fixed.get("head_bias", True)
+    if part == "cls" and config.pooling != pooling:
         raise CheckpointError(
-            f"the model pools by '{config.pooling}', {chosen.classes[part]} takes the first token; "
-            "train with --pooling first to export it."
+            f"the model pools by '{config.pooling}', {chosen.classes[part]} takes the {pooling} token; "
+            f"train with --pooling {pooling} to export it."
+        )
+    if part == "cls" and config.head_bias != bias:
+        raise CheckpointError(
+            f"the last layer of the head has {'a' if config.head_bias else 'no'} bias, that of "
+            f"{chosen.classes[part]} has {'one' if bias else 'none'}; train with head_bias "
+            f"{str(bias).lower()} in the JSON config to export it."
         )
 
 
@@ -96,7 +103,9 @@ def _part(state: Mapping[str, Tensor]) -> str:
         return "cls"
     if "output_layer.weight" in state:
         return {1: "choice", 2: "qa"}.get(state["output_layer.weight"].shape[0], "tok")
-    heads = [name for name in ("mlm", "sp", "lm") if any(key.startswith(f"target.{name}.") for key in state)]
+    heads = [
+        name for name in ("mlm", "sp", "lm", "rtd") if any(key.startswith(f"target.{name}.") for key in state)
+    ]
     return " ".join(heads)
 
 

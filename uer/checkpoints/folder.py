@@ -81,7 +81,9 @@ class Folder:
     def extra(self) -> dict[str, Any]:
         """What else is worth keeping: the family, and the ids that generation begins and ends with."""
         kept = {name: self.values[name] for name in GENERATION if self.values.get(name) is not None}
-        return {"family": self.family.name, **kept}
+        # Their taggers read what stands around a text too; UER-py's do not.
+        framed = {"special_tokens": True} if "tok" in self.parts else {}
+        return {"family": self.family.name, **kept, **framed}
 
     def has_tokenizer(self) -> bool:
         """Whether files of a tokenizer lie beside the weights."""

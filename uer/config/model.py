@@ -97,6 +97,7 @@ class ModelConfig(Options):
         choices=HEAD_ACTIVATIONS,
         json_only=True,
     )
+    head_bias: bool = option(True, "the last layer of a downstream head on texts has a bias", json_only=True)
     has_lmtarget_bias: bool = option(False, "the language-model output has a bias")
     scale_lm_output: bool = option(
         False, "hidden states are divided by the root of H before the output layer (T5)", json_only=True
@@ -105,7 +106,6 @@ class ModelConfig(Options):
     tie_weights: bool = option(False, "output layer and word embedding are one tensor")
     share_embedding: bool = option(False, "source and target word embedding are one tensor")
     label_smoothing: float = fraction(0.0, "label smoothing of the lm target", json_only=True)
-    ignore_index: bool = option(False, "label smoothing leaves padding out", json_only=True)
     stream_0: dict | None = option(None, "settings of the first stream of a dual model", json_only=True)
     stream_1: dict | None = option(None, "settings of the second stream of a dual model", json_only=True)
     dual_stream_norm: bool = option(False, "a dual embedding norms each stream a second time", json_only=True)

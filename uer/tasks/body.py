@@ -65,7 +65,7 @@ class PooledModel(Model):
         self.pooling = pooling
         width, act = body.config.hidden_size, body.config.head_act or "tanh"
         self.output_layer_1 = None if act == "none" else nn.Linear(width, width)
-        self.output_layer_2 = nn.Linear(width, size)
+        self.output_layer_2 = nn.Linear(width, size, bias=body.config.head_bias)
         self.act = None if act == "none" else activation(act)
 
     def logits(self, inputs: Inputs, *, layout: LayoutChoice = "auto") -> Tensor:

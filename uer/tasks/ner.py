@@ -48,17 +48,19 @@ class NerModel(Model):
     Args:
         body: embedding and encoder. labels_num: C, the label of padding (the last) included.
         crf: tags are scored as sequences.
+        padded: the last label is that of padding, which no word is given; a folder of Hugging Face has none.
     """
 
-    def __init__(self, body: Model, *, labels_num: int, crf: bool) -> None:
+    def __init__(self, body: Model, *, labels_num: int, crf: bool, padded: bool = True) -> None:
         super().__init__(body.config, embedding=body.embedding, encoder=body.encoder)
         self.output_layer = nn.Linear(body.config.hidden_size, labels_num)
         self.crf = CRF(labels_num) if crf else None
+        self.padded = padded
 
     @classmethod
-    def build(cls, config: ModelConfig, vocab_size: int, *, crf: bool) -> NerModel:
+    def build(cls, config: ModelConfig, vocab_size: int, *, crf: bool, padded: bool = True) -> NerModel:
         """The model of a configuration whose `labels_num` is set."""
-        return cls(task_body(config, vocab_size), labels_num=config.labels_num, crf=crf)
+        return cls(task_body(config, vocab_size), labels_num=config.labels_num, crf=crf, padded=padded)
 
     def logits(self, inputs: Inputs, *, layout: LayoutChoice = "auto") -> tuple[Tensor, Layout]:
         """fp32 [N, C] of all tokens, and where they lie."""
@@ -86,7 +88,8 @@ class NerModel(Model):
     def predict(self, inputs: Inputs) -> Tensor:
         """The best tags, [B, L]; only those at the first token of a word mean something."""
         logits, layout = self.logits(inputs)
-        logits[:, -1] = torch.finfo(logits.dtype).min / 4  # the label of padding
+        if self.padded:
+            logits[:, -1] = torch.finfo(logits.dtype).min / 4
         if self.crf is None:
             return layout.unpack(logits.argmax(dim=1))
         emissions, words = self._of_words(logits, layout, inputs["first"])

@@ -173,6 +173,7 @@ PEGASUS = replace(
         "remove_embedding_layernorm": True,
         "layernorm_positioning": "pre",
         "sinusoid": "pegasus",
+        "pooling": "mean",  # no token stands in front of a text
     },
     written={"is_encoder_decoder": True, "scale_embedding": True},
     required={

@@ -99,11 +99,21 @@ class Family:
             return self.parts[names[0]]
         for end, parts in PARTS.items():
             if names[0].endswith(end):
+                self._check_head(names[0], parts)
                 return parts
         raise CheckpointError(
             f"the class {names[0]} in config.json is unknown; known are classes that end in "
             f"{', '.join(PARTS)}."
         )
+
+    def _check_head(self, name: str, parts: tuple[str, ...]) -> None:
+        """Raise `CheckpointError` for a class with a downstream head that has no rows."""
+        heads = set(parts) & set(DOWNSTREAM)
+        if heads and not any(entry.part in heads for entry in self.rows):
+            raise CheckpointError(
+                f"the class {name} in config.json has a head that is not read here; of {self.name} "
+                f"{', '.join(self.classes.values())} are: fine-tune from one of them."
+            )
 
     def model_config(self, values: Mapping[str, Any], source: str) -> ModelConfig:
         """Our configuration for a config.json.

@@ -22,6 +22,7 @@ ROWS = (
     + linear(f"{OURS}feed_forward.linear_2", f"{THEIRS}mlp.c_proj", "transpose")
     + norm("encoder.layer_norm", "transformer.ln_f")
     + row("target.lm.output_layer.weight", "lm_head.weight", part="lm")
+    + row("output_layer_2.weight", "score.weight", part="cls")
     + linear("output_layer", "classifier", part="tok")
     + linear("output_layer", "qa_outputs", part="qa")
 )
@@ -57,7 +58,10 @@ FAMILY = Family(
         "mask": "causal",
         "layernorm_positioning": "pre",
         "target": ("lm",),
+        "pooling": "last",  # the only token that has seen all others
+        "head_bias": False,
     },
+    head_act="none",
     required={
         "scale_attn_by_inverse_layer_idx": (False,),
         "add_cross_attention": (False,),
@@ -72,6 +76,7 @@ FAMILY = Family(
     classes={
         "": "GPT2Model",
         "lm": "GPT2LMHeadModel",
+        "cls": "GPT2ForSequenceClassification",
         "tok": "GPT2ForTokenClassification",
         "qa": "GPT2ForQuestionAnswering",
     },

@@ -123,6 +123,7 @@ T5 = Family(
         "relative_position_embedding": True,
         "share_embedding": True,
         "target": ("lm",),
+        "pooling": "mean",  # no token stands in front of a text
     },
     written={"is_encoder_decoder": True, "pad_token_id": 0, "eos_token_id": 1, "decoder_start_token_id": 0},
     required={"relative_attention_max_distance": (128,), "is_encoder_decoder": (True,)},

@@ -1,0 +1,147 @@
+"""Scripts on Hugging Face folders with nothing typed but the folder and the data: what a new user does."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+import torch
+
+from tests.checkpoints.folders import make, rows_of
+from tests.checkpoints.test_folder import Hub, hub  # noqa: F401 (a fixture)
+from uer.checkpoints import read_companion
+from uer.errors import CheckpointError
+
+HEADS = {
+    "bert": "ForPreTraining",
+    "roberta": "ForMaskedLM",
+    "xlm-roberta": "ForMaskedLM",
+    "distilbert": "ForMaskedLM",
+    "electra": "ForPreTraining",
+    "albert": "ForPreTraining",
+    "gpt2": "LMHeadModel",
+    "t5": "ForConditionalGeneration",
+    "mt5": "ForConditionalGeneration",
+    "bart": "ForConditionalGeneration",
+    "pegasus": "ForConditionalGeneration",
+}
+LABELS = {"id2label": {0: "差", 1: "好"}, "label2id": {"差": 0, "好": 1}}
+
+
+@pytest.fixture
+def here(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    rows_of(tmp_path / "train.tsv")
+    rows_of(tmp_path / "dev.tsv", 9, seed=4)
+    return tmp_path
+
+
+def finetune(load_script, source):
+    arguments = ["--train_path", "train.tsv", "--dev_path", "dev.tsv", "--output_model_path", "tuned.bin"]
+    code = load_script("finetune/run_classifier.py").main(
+        ["--pretrained_model_path", str(source), *arguments]
+    )
+    assert not code
+
+
+def infer(load_script, model, *more):
+    arguments = ["--test_path", "dev.tsv", "--prediction_path", "out.tsv", *more]
+    assert not load_script("inference/run_classifier_infer.py").main(
+        ["--load_model_path", str(model), *arguments]
+    )
+    with open("out.tsv", encoding="utf-8") as file:
+        return [line.rstrip("\n").split("\t") for line in file][1:]
+
+
+@pytest.mark.parametrize("family", HEADS)
+def test_fine_tune_and_predict(family, here, load_script):
+    make(family, HEADS[family], here / "model")
+    finetune(load_script, "model")
+    predicted = infer(load_script, "tuned.bin")
+    assert len(predicted) == 9 and {row[0] for row in predicted} <= {"好", "差"}
+
+
+@pytest.mark.parametrize("family", ["bert", "roberta", "electra", "albert", "distilbert", "gpt2"])
+def test_their_classifier_predicts_here(family, here, load_script):
+    """Labels, logits of texts: as `transformers` gives them for the same folder."""
+    from transformers import AutoTokenizer
+
+    more = {"pad_token_id": 0} if family == "gpt2" else {}
+    theirs = make(family, "ForSequenceClassification", here / "model", **LABELS, **more)
+    rows = infer(load_script, "model", "--output_logits")
+    tokenizer = AutoTokenizer.from_pretrained("model")
+    texts = [line.split("\t")[1] for line in (here / "dev.tsv").read_text("utf-8").splitlines()[1:]]
+    with torch.no_grad():
+        logits = torch.cat([theirs(**tokenizer(text, return_tensors="pt")).logits for text in texts]).numpy()
+    ours = np.array([[float(number) for number in row[1].split()] for row in rows])
+    assert np.abs(ours - logits).max() < 1e-5
+    assert [row[0] for row in rows] == [theirs.config.id2label[n] for n in logits.argmax(1)]
+
+
+def test_a_classifier_numbers_the_labels_to_come(here, load_script):
+    """Sorted by name 好 (U+597D) comes before 差 (U+5DEE); the folder has them the other way round."""
+    make("bert", "ForSequenceClassification", here / "model", **LABELS)
+    finetune(load_script, "model")
+    assert list(read_companion("tuned.bin").labels) == ["差", "好"]
+    assert list(read_companion("model").labels) == ["差", "好"]
+
+
+@pytest.mark.parametrize("family", ["t5", "bart", "pegasus"])
+def test_seq2seq_generation(family, here, load_script):
+    """The likeliest tokens: as their `generate` gives them."""
+    from transformers import AutoTokenizer
+
+    theirs = make(family, "ForConditionalGeneration", here / "model")
+    (here / "prompts.txt").write_text("the good book\n我 很 喜 欢\n", encoding="utf-8")
+    arguments = ["--prediction_path", "out.jsonl", "--output_format", "jsonl", "--top_k", "1"]
+    load_script("scripts/generate_seq2seq.py").main(
+        ["--load_model_path", "model", "--test_path", "prompts.txt", "--tgt_seq_length", "8", *arguments]
+    )
+    tokenizer = AutoTokenizer.from_pretrained("model")
+    lines = [json.loads(line) for line in (here / "out.jsonl").read_text("utf-8").splitlines()]
+    for line in lines:
+        ids = tokenizer(line["prompt"], return_tensors="pt")
+        out = theirs.generate(
+            input_ids=ids["input_ids"],
+            max_new_tokens=7,
+            min_new_tokens=7,
+            do_sample=False,
+            num_beams=1,
+            eos_token_id=None,
+            forced_eos_token_id=None,
+            forced_bos_token_id=None,
+            suppress_tokens=None,
+        )[0, 1:]
+        assert line["tokens"] == [tokenizer.convert_ids_to_tokens(int(n)) or "" for n in out]
+
+
+def test_generation_from_gpt2(here, load_script):
+    from transformers import AutoTokenizer
+
+    theirs = make("gpt2", "LMHeadModel", here / "model")
+    (here / "prompts.txt").write_text("the good\n", encoding="utf-8")
+    arguments = ["--prediction_path", "out.jsonl", "--output_format", "jsonl", "--top_k", "1"]
+    load_script("scripts/generate_lm.py").main(
+        ["--load_model_path", "model", "--test_path", "prompts.txt", "--seq_length", "12", *arguments]
+    )
+    tokenizer = AutoTokenizer.from_pretrained("model")
+    ids = tokenizer("the good", return_tensors="pt")["input_ids"]
+    out = theirs.generate(input_ids=ids, max_length=12, do_sample=False, eos_token_id=None)[0, ids.shape[1] :]
+    line = json.loads((here / "out.jsonl").read_text("utf-8"))
+    assert line["tokens"] == tokenizer.convert_ids_to_tokens(out.tolist())
+
+
+def test_from_the_hub(here, hub, load_script):  # noqa: F811 (the fixture)
+    make("bert", "ForPreTraining", here / "model")
+    finetune(load_script, "hf:someone/tiny")
+    assert len(infer(load_script, "tuned.bin")) == 9
+
+
+@pytest.mark.parametrize("family", ["t5", "bart"])
+def test_heads_that_are_not_read(family, here):
+    make(family, "ForSequenceClassification", here / "model", eos_token_id=2)
+    with pytest.raises(
+        CheckpointError, match=r"ForSequenceClassification in config\.json has a head that is not"
+    ):
+        read_companion("model")
