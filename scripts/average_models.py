@@ -1,4 +1,4 @@
-"""Average several checkpoints of one model."""
+"""Average several checkpoints of one model: the mean, a weighted or running one, or a greedy soup."""
 
 from __future__ import annotations
 
@@ -23,11 +23,19 @@ def main(argv: list[str] | None = None) -> int:
     from uer.checkpoints import write_state
     from uer.checkpoints.average import average
 
-    state, companion = average(options.model_list_path)
+    paths, shares = options.model_list_path, options.shares
+    if options.soup_path is not None:
+        from uer.tasks.soup import greedy_soup
+
+        paths, shares = greedy_soup(paths, options.soup_path), None
+        if len(paths) == 1:
+            logger.info("No other file helps; %s is copied.", paths[0])
+            paths = (*paths, *paths)
+    state, companion = average(paths, shares)
     write_state(options.output_model_path, state, **(companion.settings() if companion else {}))
     logger.info(
         "Averaged %d files of %d tensors into %s.",
-        len(options.model_list_path),
+        len(set(paths)),
         len(state),
         options.output_model_path,
     )

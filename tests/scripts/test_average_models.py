@@ -113,3 +113,47 @@ def test_a_missing_file(main):
     write_state("one", {"a": torch.ones(2)})
     with pytest.raises(CheckpointError, match=r"two does not exist; .* --model_list_path"):
         main(paths("one", "two"))
+
+
+@pytest.fixture
+def three(tmp_path):
+    """Three models of one kind, and their states."""
+    states = []
+    for number in range(3):
+        torch.manual_seed(number)
+        states.append(build_model(CONFIG, 9).state_dict())
+        write_state(tmp_path / f"{number}.bin", states[-1], config=CONFIG)
+    return states
+
+
+@pytest.mark.parametrize(
+    ("flags", "shares"),
+    [
+        (["--weights", "1", "2", "5"], [1 / 8, 2 / 8, 5 / 8]),
+        (["--ema_decay", "0.9"], [0.81, 0.09, 0.1]),
+    ],
+)
+def test_weighted_and_running_means(main, three, flags, shares):
+    main([*paths("0.bin", "1.bin", "2.bin"), *flags])
+    for name, tensor in read_state("mean.bin").items():
+        expected = sum(share * state[name].double() for share, state in zip(shares, three))
+        torch.testing.assert_close(tensor, expected.float())
+
+
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [
+        (["--weights", "1", "2"], "--weights has 2 numbers and --model_list_path 3 files"),
+        (["--ema_decay", "1.5"], "--ema_decay is 1.5"),
+        (["--weights", "1", "1", "1", "--ema_decay", "0.5"], "--weights and --ema_decay say each how"),
+    ],
+)
+def test_senseless_means(main, three, flags, message):
+    with pytest.raises(ConfigError, match=message):
+        main([*paths("0.bin", "1.bin", "2.bin"), *flags])
+
+
+def test_a_soup_needs_classifiers(main, three, tmp_path):
+    (tmp_path / "dev.tsv").write_text("label\ttext_a\n0\tx\n")
+    with pytest.raises(CheckpointError, match="no classifier that says by itself"):
+        main([*paths("0.bin", "1.bin"), "--soup_path", "dev.tsv"])

@@ -10,6 +10,7 @@ from uer.config.model import ModelConfig
 from uer.models.build import build_model
 from uer.models.initialize import initialize
 from uer.tasks.classifier import ClassifierModel
+from uer.tasks.extractive_qa import QaModel
 from uer.tasks.ner import NerModel
 from uer.tokenizers import build_tokenizer
 from uer.utils.files import repository_root
@@ -46,6 +47,10 @@ def models(tmp_path_factory):
     three, six = ModelConfig(**SIZES, labels_num=3), ModelConfig(**SIZES, labels_num=6)
     names = ["正面", "中性", "负面"]
     save("classifier.bin", ClassifierModel.build(three, size), three, labels=names, extra=CLASSIFIER)
+    plain, qa = ModelConfig(**SIZES), {"task": "extractive_qa", "seq_length": 24, "doc_stride": 8}
+    qa |= {"max_answer_length": 6, "null_threshold": 0.0, "no_answer": False}
+    char = build_tokenizer("char", vocab_path=vocabulary)
+    save("qa.bin", QaModel.build(plain, size), plain, extra=qa, tokenizer=char)
     space = build_tokenizer("space", vocab_path=vocabulary)
     save("ner.bin", NerModel.build(six, size, crf=False), six, labels=TAGS, extra=NER, tokenizer=space)
     return folder

@@ -100,6 +100,17 @@ def test_tag(client, typed):
     assert lines[lines.index("pred_label") + 1].split() == tags
 
 
+def test_ask(client, typed):
+    text = "北京是中国的首都，有两千多万人口。上海是最大的城市，在长江口。"
+    given = client("qa.bin").post("/api/ask", json={"text": text, "question": "首都是哪里？"}).json()
+    answers = given["answers"]
+    assert len(answers) == 5 and sum(answer["probability"] for answer in answers) == pytest.approx(1)
+    assert [answer["text"] for answer in answers] == [text[a["start"] : a["end"]] for a in answers]
+    chances = [answer["probability"] for answer in answers]
+    assert chances == sorted(chances, reverse=True)
+    assert json.loads(typed(given["command"])) == {"1": answers[0]["text"]}
+
+
 def test_spans():
     tags = ["B-A", "I-A", "O", "I-A", "B-A", "B-A", "I-B", "S-A", "I-A", "B-C", "M-C", "E-C"]
     found = [(0, 2, "A"), (3, 4, "A"), (4, 5, "A"), (5, 6, "A"), (6, 7, "B"), (7, 8, "A"), (8, 9, "A")]
@@ -153,6 +164,7 @@ def test_two_models_answer_apart(client):
         (["mlm.bin"], "classify", {"text": "今天"}, "cannot classify; it can fill"),
         (["classifier.bin"], "classify", {"text": " \n"}, "the text is empty"),
         (["ner.bin"], "tag", {"text": ""}, "the text is empty"),
+        (["qa.bin"], "ask", {"text": "今天", "question": " "}, "the text is empty"),
         (["lm.bin"], "continue", {"text": "今" * 80}, "the model reads 64; shorten it"),
         (["lm.bin"], "continue", {"text": "今", "stop": [""]}, "--stop has an empty string"),
     ],

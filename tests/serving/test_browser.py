@@ -142,6 +142,15 @@ def test_entities_in_colour_on_a_telephone(visit):
     picture(tab, "tag_en")
 
 
+def test_a_passage_is_asked(visit):
+    tab = visit("qa.bin", lang="zh")
+    tab.click("#example")
+    ask(tab)
+    answer = tab.inner_text(".answer")
+    assert answer and tab.inner_text(".text mark") == answer
+    picture(tab, "ask_zh")
+
+
 def test_an_error_is_shown(visit):
     tab = visit("mlm.bin")
     tab.fill("#field-text", "no blank")

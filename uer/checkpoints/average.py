@@ -17,10 +17,15 @@ from uer.errors import CheckpointError
 TOKENIZER_CONFIG = "tokenizer_config.json"
 
 
-def average(paths: Sequence[str | Path]) -> tuple[State, Companion | None]:
+def average(
+    paths: Sequence[str | Path], shares: Sequence[float] | None = None
+) -> tuple[State, Companion | None]:
     """The mean of every tensor, under the names of UER-py 2024, and the companion of the first file.
 
     One tensor at a time is summed, in float64; the files stay on disk. Tensors of whole numbers must agree.
+
+    Args:
+        shares: how much each file counts, summing to 1; None: all the same.
 
     Raises:
         CheckpointError: fewer than two files, or they are not of one model: other names, shapes, types,
@@ -41,12 +46,14 @@ def average(paths: Sequence[str | Path]) -> tuple[State, Companion | None]:
         parts = [state[name] for state in states]
         key = tuple(part.data_ptr() for part in parts)
         if key not in done or parts[0].numel() == 0:
-            done[key] = _mean(name, parts, paths)
+            done[key] = _mean(name, parts, paths, shares)
         out[name] = done[key]
     return out, companions[0]
 
 
-def _mean(name: str, parts: list[Tensor], paths: Sequence[str | Path]) -> Tensor:
+def _mean(
+    name: str, parts: list[Tensor], paths: Sequence[str | Path], shares: Sequence[float] | None
+) -> Tensor:
     first = parts[0]
     if not first.is_floating_point():
         for path, part in zip(paths[1:], parts[1:]):
@@ -56,6 +63,8 @@ def _mean(name: str, parts: list[Tensor], paths: Sequence[str | Path]) -> Tensor
                     "mean nothing."
                 )
         return first
+    if shares is not None:
+        return sum(part.to(torch.float64) * share for part, share in zip(parts, shares)).to(first.dtype)
     total = first.to(torch.float64)
     for part in parts[1:]:
         total += part

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from uer.config.options import Options, option
+from uer.config.options import Options, option, positive
 from uer.errors import ConfigError
 
 # A test holds these against `uer.checkpoints.families`.
@@ -48,6 +48,43 @@ class AverageOptions(Options):
         help="two or more checkpoints of one model", required=True, metavar="FILE"
     )
     output_model_path: str = option(help="the average goes here", required=True, metavar="FILE")
+    weights: tuple[float, ...] = positive((), "how much each file counts (default: all the same)")
+    ema_decay: float | None = option(
+        None,
+        "the running mean of the files in their order instead: each keeps this part of what came before it",
+        check=lambda value: 0 < value < 1,
+        expected="a number between 0 and 1",
+    )
+    soup_path: str | None = option(
+        None,
+        "labelled rows; only files that do not lower the accuracy of the mean on them are taken, the best "
+        "first (a greedy soup of classifiers)",
+        metavar="FILE",
+    )
+
+    def check(self) -> None:
+        """One way of averaging."""
+        typed = [
+            f"--{name}"
+            for name in ("weights", "ema_decay", "soup_path")
+            if getattr(self, name) not in ((), None)
+        ]
+        if len(typed) > 1:
+            raise ConfigError(f"{' and '.join(typed)} say each how to average; leave one of them.")
+        if self.weights and len(self.weights) != len(self.model_list_path or ()):
+            raise ConfigError(
+                f"--weights has {len(self.weights)} numbers and --model_list_path "
+                f"{len(self.model_list_path or ())} files; give one for each."
+            )
+
+    @property
+    def shares(self) -> list[float] | None:
+        """How much each file counts, summing to 1; None: all the same."""
+        count = len(self.model_list_path)
+        if self.ema_decay is not None:
+            kept = [self.ema_decay ** (count - 1 - number) for number in range(count)]
+            return [kept[0], *(part * (1 - self.ema_decay) for part in kept[1:])]
+        return [weight / sum(self.weights) for weight in self.weights] or None
 
 
 @dataclass(frozen=True)

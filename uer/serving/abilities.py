@@ -4,6 +4,7 @@ command line that gives the same.
 
 from __future__ import annotations
 
+import json
 import queue
 import re
 import shlex
@@ -15,6 +16,8 @@ import numpy as np
 
 from uer.config.generation import DecodingOptions
 from uer.config.inference import PredictorOptions
+from uer.config.tasks import QaOptions
+from uer.data.documents import Node
 from uer.errors import CheckpointError, DataError, UerError
 from uer.generation.generate import Generator
 from uer.generation.precision import ready
@@ -26,9 +29,11 @@ from uer.models.empty import Unfilled
 from uer.serving.model import Described, card, length_limit
 from uer.tasks.classifier import ClassifierModel, ClassifierTask, saved_labels
 from uer.tasks.cloze import fill, masked_language_model, with_blanks
+from uer.tasks.extractive_qa import QaModel, QaTask
 from uer.tasks.labels import LabelMap
 from uer.tasks.ner import NerModel, NerTask, saved_tags
 from uer.tasks.predict import Predictor
+from uer.tasks.qa_files import Query
 from uer.tasks.saved import open_model, settled
 
 Json = dict[str, Any]
@@ -190,6 +195,57 @@ def spans(tags: list[str]) -> list[tuple[int, int, str]]:
     return found
 
 
+class Ask(Ability):
+    """The stretch of a passage that answers a question, the likeliest ones with their shares."""
+
+    ability = "ask"
+    shown = 5
+
+    def __init__(self, described: Described, predictor: Predictor, limit: int) -> None:
+        super().__init__(described, predictor.model, limit)
+        self.predictor = predictor
+
+    @classmethod
+    def open(cls, described: Described, precision: str, length: int) -> Ask:
+        """See `open_ability`."""
+        model = QaModel.build(described.config, len(described.tokenizer))
+        saved = {
+            name: described.extra[name]
+            for name in ("doc_stride", "max_answer_length", "null_threshold", "no_answer")
+            if name in described.extra
+        }
+        limit = length_limit(model, described.extra.get("seq_length", length))
+        task = QaTask(described.tokenizer, seq_length=limit, **{"doc_stride": QaOptions.doc_stride, **saved})
+        return cls(described, _predictor(described, task, model, limit), limit)
+
+    def run(self, text: str, question: str) -> Json:
+        """The best answers with their places in the text and their shares of probability among each other."""
+        _not_empty(text)
+        _not_empty(question)
+        task = self.predictor.task
+        qas = [{"id": "1", "question": question}]
+        document = {"data": [{"paragraphs": [{"context": text, "qas": qas}]}]}
+        with self.lock:
+            examples = task.encode([Query("1", question, text, Node(qas[0], "the page"))])
+            collector = task.metric(count=self.shown)
+            for batch, logits in self.predictor.stream(examples):
+                task.score(collector, logits, batch, examples)
+        answers = collector.answers(0)[: self.shown]
+        shares = softmax(np.array([answer.score for answer in answers], np.float64))
+        places, found = examples.places[0], []
+        for answer, share in zip(answers, shares.tolist()):
+            known = answer.start >= 0
+            start = int(places[answer.start, 0]) if known else None
+            end = int(places[answer.end, 1]) if known else None
+            found.append({"text": examples.text(0, answer), "start": start, "end": end, "probability": share})
+        words = ["--test_path", "text.txt", "--prediction_path", "-", "--seq_length", str(self.limit)]
+        asked = json.dumps(document, ensure_ascii=False)
+        return {
+            "answers": found,
+            "command": command(*self.script("inference/run_cmrc_infer.py", *words), text=asked),
+        }
+
+
 class Continue(Ability):
     """A text continued, shown while it grows."""
 
@@ -309,4 +365,4 @@ def open_ability(described: Described, precision: str, length: int) -> Ability:
     return (Fill if masked else Continue).open(described, precision, length)
 
 
-TASKS: dict[str, Any] = {"classifier": Classify, "ner": Tag}
+TASKS: dict[str, Any] = {"classifier": Classify, "ner": Tag, "extractive_qa": Ask}

@@ -17,7 +17,7 @@ from uer.tasks.setup import encoder_config, pick_device
 
 FLAG = "--load_model_path"
 # The head of a Hugging Face folder → the task whose models have it.
-TASKS = {"cls": "classifier", "tok": "ner", "qa": "cmrc"}
+TASKS = {"cls": "classifier", "tok": "ner", "qa": "extractive_qa"}
 
 
 def open_model(config: ModelConfig, path: str, vocab_size: int, *, verbose: bool = False) -> Model:
