@@ -62,3 +62,20 @@ def test_what_is_no_model_is_said(main, tmp_path, capsys):
 def test_something_must_be_named(main):
     with pytest.raises(SystemExit):
         main([])
+
+
+def test_heads_and_metrics_of_tasks(main, tmp_path, capsys, shared):
+    cases, folder = ("c3", "chid", "cmrc", "metric_cmrc", "metric_dbqa"), tmp_path / "a"
+    folder.mkdir()
+    for case in cases:
+        for suffix in (".json", ".safetensors"):
+            shutil.copyfile(shared / "golden" / "uer-tasks" / f"{case}{suffix}", folder / f"{case}{suffix}")
+    assert main(["--golden", str(folder)]) == 0
+    out = capsys.readouterr().out
+    assert out.count("ok") == 5
+    for case, name in (("c3", "out.loss"), ("cmrc", "out.end_logits"), ("metric_cmrc", "out.f1")):
+        tensors = load_file(folder / f"{case}.safetensors")
+        tensors[name] += 1e-3
+        save_file(tensors, folder / f"{case}.safetensors")
+    assert main(["--golden", str(folder)]) == 1
+    assert capsys.readouterr().out.count("MISS") == 3

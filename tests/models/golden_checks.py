@@ -13,6 +13,7 @@ from torch import Tensor
 
 from tests.models.golden import Case, furthest, load_case, loaded
 from tests.models.test_golden import MOST_ROUNDING, TOLERANCE, differences, rounding_of_uer
+from tests.tasks import golden_checks as task_checks
 from uer.config.model import POOLINGS
 from uer.layers.layout import Layout
 from uer.layers.pooling import pool
@@ -26,6 +27,9 @@ def checker(meta: Mapping[str, Any]) -> tuple[Check | None, str]:
     """The check of a case of UER-py, or None and why there is none."""
     if "info_order" in meta:
         return whole_model, ""
+    of_task = task_checks.checker(meta)
+    if of_task is not None:
+        return of_task, ""
     tensors = meta.get("tensors", {})
     if "keys" not in meta:
         return None, "no model: an optimiser, a schedule, a metric, or weights of another case"
