@@ -164,8 +164,8 @@ def some_rows(batch: Batch, count: int) -> Batch:
 
 
 def rows_of(batch: Batch, rows: np.ndarray) -> Batch:
-    """These rows of a batch; its counts stay those of the whole. Labels of packed documents, which are more than
-    the rows, go with theirs."""
+    """These rows of a batch; its counts stay those of the whole. Labels of packed documents, which are more
+    than the rows, go with theirs."""
     doc = batch.inputs.get("doc")
 
     def chosen(labels: np.ndarray) -> np.ndarray:
