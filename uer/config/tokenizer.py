@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from uer.config.options import Options, option
 from uer.errors import ConfigError
 
-TOKENIZERS = ("bert", "bpe", "char", "space", "xlmroberta")
+TOKENIZERS = ("bert", "bpe", "char", "space", "xlmroberta", "jieba")
 
 
 @dataclass(frozen=True)
@@ -18,7 +18,7 @@ class TokenizerOptions(Options):
     vocab_path: str | None = option(None, "vocabulary file, one token a line", metavar="FILE")
     spm_model_path: str | None = option(None, "sentencepiece model", metavar="FILE")
     merges_path: str | None = option(None, "merges of a byte-level BPE", metavar="FILE")
-    do_lower_case: bool = option(True, "true or false: lower-case and strip accents (bert)")
+    do_lower_case: bool = option(True, "true or false: lower-case and strip accents (bert, jieba)")
 
     def check(self) -> None:
         """Files that the tokenizer has no use for, or lacks."""

@@ -18,6 +18,7 @@ TOKENIZERS = {
     "char": "uer.tokenizers.char:CharTokenizer",
     "space": "uer.tokenizers.space:SpaceTokenizer",
     "xlmroberta": "uer.tokenizers.sentence_piece:XlmRobertaTokenizer",
+    "jieba": "uer.tokenizers.jieba_words:JiebaTokenizer",
 }
 # With --spm_model_path the pieces of the model are the vocabulary; `bert` then also cuts the text as the
 # model does.
@@ -64,7 +65,7 @@ def build_tokenizer(
             return load(target)(model.vocab(), special=special, model=model)
         return load(_WITH_SPM.get(name, target))(model, special=special)
     vocab = Vocab.load(vocab_path)
-    if name == "bert":
+    if name in ("bert", "jieba"):
         return load(target)(vocab, special=special, do_lower_case=do_lower_case)
     return load(target)(vocab, special=special)
 
@@ -85,6 +86,9 @@ def _check_files(name: str, vocab_path: object, spm_model_path: object, merges_p
         ]
         if missing:
             raise ConfigError(f"--tokenizer bpe needs {' and '.join(missing)}.")
+    elif name == "jieba":
+        if vocab_path is None:
+            raise ConfigError("--tokenizer jieba needs --vocab_path, a vocabulary that holds words.")
     elif name == "xlmroberta":
         if spm_model_path is None:
             raise ConfigError("--tokenizer xlmroberta needs --spm_model_path, a sentencepiece model.")
