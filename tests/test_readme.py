@@ -193,3 +193,18 @@ def test_files_and_flags_that_the_text_names_exist(readme):
     text = (ROOT / readme).read_text(encoding="utf-8")
     for name in re.findall(r"\]\(([^)#]+)\)", text):
         assert (ROOT / name).exists(), name
+
+
+@pytest.mark.parametrize("readme", READMES)
+def test_the_table_of_tasks_names_what_there_is(readme):
+    rows = re.findall(r"^\| \[.*\]\((docs/tasks/\w+\.md)\).*$", (ROOT / readme).read_text("utf-8"), re.M)
+    assert len(rows) >= 4
+    for line in (ROOT / readme).read_text("utf-8").splitlines():
+        if not line.startswith("| [") or "](docs/tasks/" not in line:
+            continue
+        page = ROOT / re.search(r"\]\((docs/tasks/\w+\.md)\)", line)[1]
+        assert page.is_file(), page
+        for name in re.findall(r"`(run_\w+\.py)`", line):
+            folder = "inference" if name.endswith("_infer.py") else "finetune"
+            assert (ROOT / folder / name).is_file(), name
+            assert f"{folder}/{name}" in page.read_text("utf-8"), (page, name)
