@@ -26,24 +26,20 @@ def main(argv: list[str] | None = None) -> int:
     chosen.start_log()
     options = chosen[VocabAdapterOptions]
 
-    from uer.checkpoints import canonical, read_companion, read_state, write_state
+    from uer.checkpoints import read_companion, write_state
+    from uer.checkpoints.source import read_source
     from uer.checkpoints.vocabulary import adapt, plan
-    from uer.tokenizers import build_tokenizer
     from uer.tokenizers.vocab import Vocab
 
-    state = canonical(read_state(options.old_model_path, "--old_model_path")).state
+    state = read_source(options.old_model_path, flag="--old_model_path").state
     companion = read_companion(options.old_model_path)
     old = old_tokenizer(options, companion)
-    changes = plan(old, Vocab.load(options.new_vocab_path, "--new_vocab_path"))
+    vocab = Vocab.load(options.new_vocab_path, "--new_vocab_path")
+    changes = plan(old, vocab)
     adapted = adapt(state, changes, options.seed)
     settings = companion.settings() if companion else {}
     if companion:
-        settings["tokenizer"] = build_tokenizer(
-            old.name,
-            vocab_path=options.new_vocab_path,
-            special_tokens_map=companion.tokenizer,
-            **old.settings(),
-        )
+        settings["tokenizer"] = type(old)(vocab, special=old.special, **old.settings())
     write_state(options.new_model_path, adapted, **settings)
     logger.info("%s: %s", options.new_model_path, changes.line())
     return 0
@@ -58,7 +54,9 @@ def old_tokenizer(options: VocabAdapterOptions, companion: Companion | None) -> 
     from uer.tokenizers import build_tokenizer, load_tokenizer
 
     saved = load_tokenizer(companion.tokenizer) if companion and companion.tokenizer else None
-    if saved is not None and saved.files().keys() != {"vocab_path"}:
+    if saved is not None and saved.name == "folder":
+        saved = saved.word_pieces() or saved
+    if saved is not None and (saved.name == "folder" or saved.files().keys() != {"vocab_path"}):
         raise ConfigError(
             f"{options.old_model_path} has a '{saved.name}' tokenizer that is more than a list of tokens, "
             "which --new_vocab_path cannot replace; only models with a plain vocabulary file can be adapted."

@@ -145,3 +145,21 @@ def test_heads_that_are_not_read(family, here):
         CheckpointError, match=r"ForSequenceClassification in config\.json has a head that is not"
     ):
         read_companion("model")
+
+
+def test_their_tagger_predicts_here(here, load_script):
+    """All of the folder's tags may be given, the last one too, and [CLS] and [SEP] are read."""
+    tags = {0: "O", 1: "B", 2: "I"}
+    theirs = make("bert", "ForTokenClassification", here / "model", id2label=tags)
+    text = "the good book a b c very bad 好 书 我 很"
+    (here / "test.tsv").write_text(f"text_a\n{text}\n", encoding="utf-8")
+    load_script("inference/run_ner_infer.py").main(
+        ["--load_model_path", "model", "--test_path", "test.tsv", "--prediction_path", "out.tsv"]
+    )
+    from transformers import AutoTokenizer
+
+    with torch.no_grad():
+        logits = theirs(**AutoTokenizer.from_pretrained("model")(text, return_tensors="pt")).logits[0, 1:-1]
+    expected = [tags[number] for number in logits.argmax(1).tolist()]
+    assert (here / "out.tsv").read_text("utf-8").splitlines()[1].split() == expected
+    assert "I" in expected, "else the last tag is not tried"

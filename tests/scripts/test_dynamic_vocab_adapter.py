@@ -7,6 +7,7 @@ import importlib.util
 import pytest
 import torch
 
+from tests.checkpoints.folders import WORDS, make
 from uer.checkpoints import load_into, read_companion, read_state, write_state
 from uer.config.model import ModelConfig
 from uer.errors import CheckpointError, ConfigError
@@ -129,3 +130,24 @@ def test_a_sentencepiece_model_is_no_list(main, shared):
     )
     with pytest.raises(ConfigError, match="more than a list of tokens"):
         main(FILES)
+
+
+def test_a_folder_of_hugging_face(tmp_path, load_script):
+    """Word pieces are a list of tokens, which can be another; byte-level pieces are more than that."""
+    theirs = make("bert", "ForMaskedLM", tmp_path / "bert")
+    (tmp_path / "new.txt").write_text("[PAD]\n[UNK]\n[CLS]\n[SEP]\n[MASK]\n书\n好\n好书\n", encoding="utf-8")
+    command = load_script("scripts/dynamic_vocab_adapter.py").main
+    paths = ["--new_vocab_path", str(tmp_path / "new.txt"), "--new_model_path", str(tmp_path / "new.bin")]
+    command(["--old_model_path", str(tmp_path / "bert"), *paths])
+    companion = read_companion(tmp_path / "new.bin")
+    tokenizer = load_tokenizer(companion.tokenizer)
+    assert tokenizer.name == "bert" and len(tokenizer) == 8
+    model = build_model(companion.config, 8)
+    load_into(model, tmp_path / "new.bin")
+    old, new = theirs.bert.embeddings.word_embeddings.weight, model.embedding.word.embedding.weight
+    good, book = 5 + WORDS.index("好"), 5 + WORDS.index("书")
+    assert torch.equal(new[6], old[good]) and torch.equal(new[5], old[book])
+    torch.testing.assert_close(new[7], (old[good] + old[book]) / 2)
+    make("roberta", "ForMaskedLM", tmp_path / "roberta")
+    with pytest.raises(ConfigError, match="'folder' tokenizer that is more than a list of tokens"):
+        command(["--old_model_path", str(tmp_path / "roberta"), *paths])

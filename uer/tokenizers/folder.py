@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -74,6 +75,16 @@ class FolderTokenizer(Tokenizer):
         """Text by the pipeline's own decoder."""
         decoder = self.pipeline.decoder
         return " ".join(tokens) if decoder is None else decoder.decode(list(tokens))
+
+    def word_pieces(self) -> Tokenizer | None:
+        """BERT's own tokenizer with the same tokens, where the pipeline is one of word pieces."""
+        from uer.tokenizers.bert import BertTokenizer
+
+        content = json.loads(self._content)
+        if content["model"].get("type") != "WordPiece":
+            return None
+        lower = (content.get("normalizer") or {}).get("lowercase", False)
+        return BertTokenizer(self.vocab, special=self.special, do_lower_case=bool(lower))
 
     def settings(self) -> dict[str, Any]:
         """What the files do not say: rows without a token, and another frame than BERT's."""
