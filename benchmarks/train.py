@@ -48,11 +48,18 @@ class BenchmarkOptions(Options):
     seconds: float = positive(2.0, "least length of a turn")
     rows: int | None = positive(None, "of a batch, instead of the case's own")
     threads: int = positive(2, "of the CPU")
+    clock: str = option(
+        "wall",
+        "cpu: seconds of the processor instead, for a machine that others use too (with --threads 1)",
+        choices=("wall", "cpu"),
+    )
     tiny: bool = option(False, "very small models, rows and turns")
     output: str | None = option(None, "the figures go here too, as JSON", metavar="FILE")
 
     def check(self) -> None:
-        """Peers that are known."""
+        """Peers that are known, a clock that means something."""
+        if self.clock == "cpu" and (self.threads != 1 or self.device == "cuda"):
+            raise ConfigError("--clock cpu counts one thread of the CPU: add --threads 1 --device cpu.")
         for peer in self.peer:
             if peer != "transformers" and not (peer.startswith("uer=") and Path(peer[4:], "uer").is_dir()):
                 raise ConfigError(
@@ -196,6 +203,7 @@ class Process:
     about: str = ""
     turns: list[dict[str, float]] = field(default_factory=list)
     steps: int = 1
+    clock: str = "seconds"
 
     def listen(self) -> dict[str, Any]:
         """Its next answer."""
@@ -212,7 +220,7 @@ class Process:
 
     def rate(self, unit: str) -> float:
         """Median of its turns, a second."""
-        return statistics.median(turn[unit] / turn["seconds"] for turn in self.turns)
+        return statistics.median(turn[unit] / turn[self.clock] for turn in self.turns)
 
 
 def start(side: str, precision: str, about: dict[str, Any], folder: Path) -> Process:
@@ -252,6 +260,8 @@ def measure(case: Case, options: BenchmarkOptions, device: str, folder: Path) ->
     sides = [(s, p) for s, p in sides if not (device == "cuda" and (s, p) == ("transformers", "fp32"))]
     sides += [("products", "bf16"), ("products", "fp32")]
     processes = [start(*side, {"case": about, "peers": peers}, folder) for side in sides]
+    for process in processes:
+        process.clock = "cpu" if options.clock == "cpu" else "seconds"
     try:
         take_turns(processes, options)
     finally:
@@ -330,7 +340,7 @@ def main(argv: list[str] | None = None) -> int:
             for record in new:
                 print(" ".join(line(record)), flush=True)
     gpu = torch.cuda.get_device_name() if device == "cuda" else ""
-    print(f"\n{gpu or machine()}")
+    print(f"\n{gpu or machine()}" + ", seconds of the processor" * (options.clock == "cpu"))
     for kind in ("bf16", "fp32"):
         rates = [record[f"products_{kind}"] for record in records]
         print(f"Large {kind} matrix products: {statistics.median(rates) / 1e9:,.0f} GFLOP/s.")

@@ -289,12 +289,12 @@ def main() -> None:
     print(json.dumps({"about": side.about()}), file=answers, flush=True)
     for line in sys.stdin:
         steps = json.loads(line)["steps"]
-        began = time.perf_counter()
+        began, used = time.perf_counter(), time.process_time()
         done = side.train(steps)
         if side.device.type == "cuda":
             torch.cuda.synchronize()
-        spent = time.perf_counter() - began
-        print(json.dumps({"seconds": spent, "peak": peak(side.device), **done}), file=answers, flush=True)
+        spent = {"seconds": time.perf_counter() - began, "cpu": time.process_time() - used}
+        print(json.dumps({**spent, "peak": peak(side.device), **done}), file=answers, flush=True)
 
 
 if __name__ == "__main__":

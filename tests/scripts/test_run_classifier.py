@@ -362,3 +362,30 @@ def test_the_area_under_the_curve_chooses(folder, capsys):
     assert ", AUC: 0." in capsys.readouterr().err
     train(folder)
     assert ", AUC: " not in capsys.readouterr().err  # three labels: only when asked for
+
+
+def test_a_dry_run_trains_nothing_and_a_run_leaves_its_report(folder, capsys):
+    with pytest.raises(SystemExit) as ended:
+        train(folder, dry_run=True)
+    said = capsys.readouterr().err
+    assert ended.value.code == 0 and "it fits." in said and "Epoch id" not in said
+    assert not Path(folder / "model.bin").exists() and not Path(folder / "model.bin.run").exists()
+    assert train(folder, tensorboard=True, micro_batches="auto", report_steps=2) == 0
+    run = Path(folder / "model.bin.run")
+    assert list((run / "tensorboard").glob("events.*"))
+    page = (run / "report.html").read_text(encoding="utf-8")
+    for part in (
+        "Best accuracy",
+        "Utilisation",
+        "Peak memory",
+        "batches of an epoch",
+        "finished: 8 of 8 steps",
+    ):
+        assert part in page
+
+
+def test_rows_in_pieces_give_the_same_model(folder):
+    train(folder, output_model_path=folder / "whole.bin")
+    train(folder, output_model_path=folder / "cut.bin", micro_batches=3)
+    whole, cut = read_state(folder / "whole.bin"), read_state(folder / "cut.bin")
+    assert all((whole[name] - cut[name]).abs().max() <= 1e-5 for name in whole)

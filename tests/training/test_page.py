@@ -127,3 +127,9 @@ def test_speed_is_drawn_from_zero_and_loss_is_not():
     zero = 'text-anchor="end">0</text>'
     assert zero in speed.split("</svg>")[0] and zero not in loss
     assert "Utilisation" in text and "50%" in text
+
+
+def test_the_best_score_of_a_task_stands_on_top():
+    scores = [{"step": step, "epoch": 1, "dev_acc": x, "dev_mcc": 0.1} for step, x in ((50, 0.7), (100, 0.6))]
+    text, _ = page([*RECORDS, *scores])
+    assert '<div class="soft">Best accuracy</div><div class="figure">0.7000</div>' in text

@@ -121,9 +121,7 @@ class Batches(NamedTuple):
     """number of a step, from 0 → its batch; a pure function"""
 
 
-def shuffled(
-    task: Task, train: Examples, training: TrainOptions, workers: Workers | None = None
-) -> Batches:
+def shuffled(task: Task, train: Examples, training: TrainOptions, workers: Workers | None = None) -> Batches:
     """All examples in a new order each epoch, rows of like length together; each worker has its share of a
     batch.
     """
@@ -207,7 +205,12 @@ def finetune(
         machine=machine,
         trackers=open_trackers(training, folder, settings or {}),
     )
-    log.describe(settings or {}, precision=precision.name)
+    data = {
+        "rows of a batch": training.batch_size,
+        "batches of an epoch": period,
+        "epochs": options.epochs_num,
+    }
+    log.describe(settings or {}, precision=precision.name, data=data)
     best, patience = Best(), None if options.patience is None else _Patience(*options.patience)
     for name in (options.best_metric, patience and patience.metric):
         select(task.metric().scores(), name)  # a wrong name ends the run here and not after an epoch

@@ -107,6 +107,11 @@ def _figures(records: Sequence[dict[str, Any]]) -> str:
         ("Peak memory", "peak_memory_gb", "{:.2f} GB"),
         ("Skipped updates", "skipped", "{:,}"),
     ]
+    scores = [record for record in records if any(key.startswith("dev_") for key in record)]
+    if scores:  # the first score is the task's own
+        name = next(key for key in scores[0] if key.startswith("dev_"))
+        newest["best"] = max(record.get(name, -math.inf) for record in scores)
+        shown.insert(1, (f"Best {worded(name.removeprefix('dev_'))}", "best", "{:.4f}"))
     cards = [
         f'<div class="card"><div class="soft">{label}</div>'
         f'<div class="figure">{style.format(newest[key])}</div></div>'
