@@ -11,7 +11,7 @@ from uer.config.training import DistributedOptions
 from uer.errors import ConfigError, EnvironmentFault
 from uer.training import devices
 from uer.training.devices import check_gpus, choose_device, choose_workers
-from uer.training.launch import launch_workers
+from uer.training.launch import killed_for, launch_workers, memory_kills
 from uer.training.place import Place, meeting_point, place_of
 
 
@@ -129,3 +129,13 @@ def test_senseless_ranks(options, message):
     with pytest.raises(ConfigError) as caught:
         DistributedOptions(**options)
     assert message in str(caught.value)
+
+
+def test_a_kill_for_want_of_memory_is_named():
+    assert killed_for(False, 0) == " (by hand, or by the system for want of memory)"
+    assert killed_for(False, 1_500_000_000).endswith("want of memory; it had 1.5 GB at most)")
+    assert killed_for(True, 1_500_000_000) == (
+        " by the kernel for want of memory; it had 1.5 GB at most: lower --batch_size, cut batches by "
+        "--micro_batches, or add --gradient_checkpointing"
+    )
+    assert memory_kills() >= 0

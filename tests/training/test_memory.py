@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import resource
 import subprocess
 import sys
@@ -62,3 +63,28 @@ def test_the_peak_only_rises():
     assert before > 5e7
     torch.ones(1 << 22)
     assert memory.peak_memory(torch.device("cpu")) >= before
+
+
+SCATTERED = """
+import torch
+from uer.training.memory import FreedMemory, keep_freed_memory, resident_memory
+
+keep_freed_memory()
+freed = FreedMemory(after=1, slack=1 << 25)
+freed.update()
+pairs = [(torch.ones(1 << 18), torch.ones(64)) for _ in range(800)]
+kept = [small for _, small in pairs]
+del pairs
+before = resident_memory()
+freed.update()
+print(before, resident_memory(), len(kept))
+"""
+
+
+def test_what_lies_between_pieces_in_use_goes_back_when_it_is_too_much():
+    env = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
+    done = subprocess.run(
+        [sys.executable, "-c", SCATTERED], env=env, capture_output=True, text=True, check=True
+    )
+    before, after, _ = map(int, done.stdout.split())
+    assert before - after > 500e6

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import os
 import signal
@@ -62,7 +63,7 @@ class _Worker:
     """One process."""
 
     def __init__(self, rank: int, command: list[str], env: dict[str, str], *, loud: bool) -> None:
-        self.rank = rank
+        self.rank, self.peak, self.kills_before = rank, 0, memory_kills()
         self.said: IO[bytes] | None = None if loud else tempfile.TemporaryFile()  # noqa: SIM115 (`close` does)
         self.process = subprocess.Popen(
             command,
@@ -74,6 +75,13 @@ class _Worker:
             preexec_fn=_die_with_parent if sys.platform == "linux" else None,
         )
 
+    def watch_memory(self) -> None:
+        """Remember its peak while it can still be asked."""
+        with contextlib.suppress(OSError):
+            for line in Path(f"/proc/{self.process.pid}/status").read_text().splitlines():
+                if line.startswith("VmHWM:"):
+                    self.peak = int(line.split()[1]) * 1024
+
     def fault(self) -> str:
         """How it ended, with its last words."""
         code = self.process.returncode
@@ -81,7 +89,7 @@ class _Worker:
         if code < 0:
             how = f"was killed by {signal.Signals(-code).name}"
             if -code == signal.SIGKILL:
-                how += " (by hand, or by the system for want of memory)"
+                how += killed_for(memory_kills() > self.kills_before, self.peak)
         words = ""
         if self.said is not None:
             self.said.seek(0)
@@ -112,6 +120,8 @@ class _Watch:
             failed = None
             while failed is None and any(worker.process.poll() is None for worker in self.workers):
                 time.sleep(POLL)
+                for worker in self.workers:
+                    worker.watch_memory()
                 failed = next((w for w in self.workers if w.process.poll() not in (None, 0)), None)
             failed = failed or next((w for w in self.workers if w.process.returncode), None)
             if failed is None:
@@ -144,6 +154,32 @@ class _Watch:
                 worker.process.wait(max(0.0, until - time.monotonic()))
             except subprocess.TimeoutExpired:
                 worker.process.kill()
+
+
+def memory_kills() -> int:
+    """How many processes the kernel has ended for want of memory, in this container or on this machine."""
+    for file in ("/sys/fs/cgroup/memory.events", "/sys/fs/cgroup/memory/memory.oom_control", "/proc/vmstat"):
+        with contextlib.suppress(OSError):
+            for line in Path(file).read_text().splitlines():
+                if line.startswith("oom_kill "):
+                    return int(line.split()[1])
+    return 0
+
+
+def killed_for(memory: bool, peak: int) -> str:
+    """What to say of a worker that got SIGKILL.
+
+    Args:
+        memory: whether the kernel has ended a process for want of memory meanwhile.
+        peak: bytes it had at most; 0: unknown.
+    """
+    had = f"; it had {peak / 1e9:.1f} GB at most" if peak else ""
+    if not memory:
+        return f" (by hand, or by the system for want of memory{had})"
+    return (
+        f" by the kernel for want of memory{had}: lower --batch_size, cut batches by --micro_batches, or add "
+        "--gradient_checkpointing"
+    )
 
 
 def _die_with_parent() -> None:

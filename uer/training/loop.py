@@ -28,7 +28,7 @@ from uer.targets.term import Term
 from uer.training.adversarial import Attack
 from uer.training.ema import WeightAverage
 from uer.training.engines.base import Engine
-from uer.training.memory import keep_freed_memory, out_of_memory, recompute_layers
+from uer.training.memory import FreedMemory, keep_freed_memory, out_of_memory, recompute_layers
 from uer.training.precision import Precision
 from uer.training.report import Meter, Report, Stopwatch
 from uer.training.runlog import RunLog
@@ -166,6 +166,7 @@ class _Loop:
     rate: float = 0.0
     norm: Tensor = field(default_factory=lambda: torch.zeros(()))
     meter: Meter = field(default_factory=Meter)
+    freed: FreedMemory = field(default_factory=FreedMemory)
     watch: Stopwatch = field(default_factory=Stopwatch)
     verdicts: deque[_Verdict] = field(default_factory=deque)
 
@@ -192,6 +193,7 @@ class _Loop:
             if stopped:
                 break
             self.update(window)
+            self.freed.update()
             self.done = window.span.last
             self.judge(wait=False)
             if first:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import os
 import sys
 
 import psutil
@@ -61,3 +62,41 @@ def out_of_memory(error: RuntimeError, device: torch.device) -> EnvironmentFault
         "(or --micro_batches N: the same batch in pieces), --gradient_checkpointing, or a smaller model; "
         "--dry_run says what a run takes."
     )
+
+
+class FreedMemory:
+    """Gives freed memory back to the system when pieces of ever new sizes have left too much of it behind.
+
+    Batches differ in length, so hardly any freed piece is of the size that is asked for next: while what is
+    in use stays the same, free pieces between used ones add up to gigabytes within some thousand updates.
+
+    Args:
+        after: updates after which the process has what it needs; checked again each time as many have passed.
+        slack: bytes that it may grow by, besides half of what it had then.
+    """
+
+    def __init__(self, after: int = 32, slack: int = 1 << 28) -> None:
+        self.after, self.slack, self.updates, self.limit = after, slack, 0, 0
+
+    def update(self) -> None:
+        """After each update."""
+        self.updates += 1
+        if self.updates % self.after:
+            return
+        size = resident_memory()
+        if not self.limit:
+            self.limit = size + size // 2 + self.slack
+        elif size > self.limit:
+            with contextlib.suppress(OSError, AttributeError):
+                ctypes.CDLL(None).malloc_trim(0)
+            size = resident_memory()
+            if size > self.limit:  # it is in use
+                self.limit = size + size // 2 + self.slack
+
+
+def resident_memory() -> int:
+    """Bytes of main memory that this process has; 0 where the system does not say."""
+    with contextlib.suppress(OSError):
+        with open("/proc/self/statm", encoding="ascii") as file:
+            return int(file.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+    return 0
