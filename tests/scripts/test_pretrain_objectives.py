@@ -37,6 +37,12 @@ CASES = {
         ["--target", "t5", "--dynamic_masking"],
         ["--target", "t5", *SPANS],
     ),
+    "t5, 2024": (
+        "t5/small_config.json",
+        DOCUMENTS,
+        ["--data_processor", "t5", "--dynamic_masking"],
+        ["--data_processor", "t5", *SPANS],
+    ),
     "bart": ("bart/base_config.json", SENTENCES, ["--target", "bart"], ["--target", "bart", *SPANS]),
     "gsg": (
         "pegasus/base_config.json",
@@ -44,7 +50,12 @@ CASES = {
         ["--data_processor", "gsg", "--sentence_selection_strategy", "random", "--dup_factor", "1"],
         ["--data_processor", "gsg"],
     ),
-    "bilm": ("rnn/bilstm_config.json", DOCUMENTS, ["--target", "bilm"], ["--target", "bilm"]),
+    "bilm": (
+        "rnn/bilstm_config.json",
+        DOCUMENTS,
+        ["--target", "bilm"],
+        ["--target", "bilm", "--learning_rate", "1e-2"],
+    ),
     "albert": (
         "albert/base_config.json",
         SENTENCES,
@@ -81,12 +92,13 @@ CASES = {
         "bert/base_config.json",
         REVIEWS,
         ["--target", "cls", "--packing"],
-        ["--target", "cls", "--labels_num", "2"],
+        ["--target", "cls", "--labels_num", "2", "--learning_rate", "3e-4"],
     ),
 }
 
 AMOUNTS = {
-    "t5": (60, 60),
+    "t5": (20, 90),
+    "t5, 2024": (20, 90),
     "bart": (60, 60),
     "gsg": (200, 100),
     "bilm": (20, 120),
@@ -97,8 +109,10 @@ AMOUNTS = {
     "bert": (30, 150),
     "mlm": (10, 300),
     "lm": (40, 200),
-    "cls": (60, 300),
+    "cls": (60, 100),
 }
+# Small recurrences learn slowly from weights as small as the first ones are; one layer does.
+SIZES = {"bilm": {"layers_num": 1, "hidden_size": 128}}
 SLOW = ("bert", "mlm", "lm", "cls")
 
 
@@ -136,7 +150,7 @@ def unigram_entropy(data: PretrainData, steps: int) -> dict[str, float]:
 
 
 def test_every_processor_is_here():
-    assert set(CASES) == set(DATA_PROCESSORS)
+    assert {name.split(",")[0] for name in CASES} == set(DATA_PROCESSORS)
 
 
 @pytest.mark.parametrize(
@@ -148,6 +162,7 @@ def test_a_tiny_model_learns(name, texts, tmp_path):
     config.update({key: value for key, value in SMALL.items() if key in config or key == "dropout"})
     if "decoder_layers_num" in config:
         config["decoder_layers_num"] = 2
+    config.update(SIZES.get(name, {}))
     Path("config.json").write_text(json.dumps(config))
     vocab = ["--vocab_path", str(texts / "vocab.txt")]
     size = "96" if name == "prefixlm" else "48"
@@ -180,4 +195,6 @@ def test_a_tiny_model_learns(name, texts, tmp_path):
         PretrainData(Store("dataset.pt"), batch_size=16, seed=7, masking=masking), steps
     )
     last = records[-1]
-    assert last["loss"] < sum(entropy.values())
+    assert last["loss"] < 0.95 * sum(entropy.values())
+    # The sentence pairs are few; the tokens and classes, which are many, are learnt each for itself.
+    assert all(last[f"loss_{term}"] < bits for term, bits in entropy.items() if term != "sp")
