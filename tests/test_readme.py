@@ -8,6 +8,7 @@ import shlex
 import shutil
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from uer.cli import run
@@ -140,7 +141,27 @@ def check_vocabulary(words: list[str]) -> None:
     assert len(lines) > 200
 
 
+def check_answers(words: list[str]) -> None:
+    """Five answers with their probabilities for a line, and the one that was there."""
+    blocks = Path(typed(words, "--prediction_path")).read_text(encoding="utf-8").strip("\n").split("\n\n")
+    assert len(blocks) > 50
+    for block in blocks:
+        _, predicted, correct = block.split("\n")
+        answers = predicted.removeprefix("Predicted answer: ").split(" ")
+        assert len(answers) == 5 and all(0 <= float(word.rpartition(":")[2]) <= 1 for word in answers)
+        assert correct.startswith("Correct answer: ")
+
+
+def check_features(words: list[str]) -> None:
+    """A vector a line."""
+    lines = Path(typed(words, "--test_path")).read_text(encoding="utf-8").split("\n")
+    vectors = np.load(typed(words, "--prediction_path"))
+    assert len(vectors) == sum(bool(line.strip()) for line in lines) and np.isfinite(vectors).all()
+
+
 CHECKS = {
+    "scripts/cloze_test.py": check_answers,
+    "scripts/extract_features.py": check_features,
     "preprocess.py": check_dataset,
     "pretrain.py": check_checkpoint,
     "finetune/run_classifier.py": check_classifier,
