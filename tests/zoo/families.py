@@ -77,7 +77,11 @@ FAMILIES = (
         objective="bert (mlm sp), mlm",
     ),
     _bert(
-        "F02", "BERT-Japanese", ("bert-base-japanese*",), "bert-japanese", tokenizer="after MeCab: bert, char"
+        "F02",
+        "BERT-Japanese",
+        ("bert-base-japanese*",),
+        "bert-japanese",
+        tokenizer="text cut by MeCab before: bert, char",
     ),
     _bert(
         "F03",
