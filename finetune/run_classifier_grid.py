@@ -79,6 +79,10 @@ def main(argv: list[str] | None = None) -> int:
             quiet=True,
         )
 
+    if chosen[GridOptions].search is not None:
+        from uer.tasks.search_run import run_search
+
+        return run_search(chosen.effective(), chosen[GridOptions], chosen.written, common, train, dev)
     key = search_key(
         chosen.effective(),
         (options.train_path, options.dev_path, options.pretrained_model_path),
