@@ -268,7 +268,8 @@ def measure(case: Case, options: BenchmarkOptions, device: str, folder: Path) ->
         for process in processes:
             process.job.kill()
             process.job.wait()
-    return figures(case, processes, model_flops(case, config, arrays, vocabulary))
+    per_row = float((arrays["seg"] > 0).sum() / len(arrays["seg"]))
+    return figures(case, processes, model_flops(case, config, arrays, vocabulary), per_row)
 
 
 def take_turns(processes: list[Process], options: BenchmarkOptions) -> None:
@@ -283,19 +284,24 @@ def take_turns(processes: list[Process], options: BenchmarkOptions) -> None:
             process.turns.append(process.turn(process.steps))
 
 
-def figures(case: Case, processes: list[Process], flops: float) -> list[dict[str, Any]]:
-    """One record a side."""
+def figures(case: Case, processes: list[Process], flops: float, per_row: float) -> list[dict[str, Any]]:
+    """One record a side; `flops`: operations a real token, `per_row`: real tokens of a row."""
     sides = [process for process in processes if process.side != "products"]
     products = {process.about: process.rate("flops") for process in processes if process.side == "products"}
-    ours = sides[0].rate(case.unit)
+
+    def speed(process: Process) -> float:
+        # batches of like length differ: a turn that met short rows must not count for more
+        return process.rate("tokens") / (per_row if case.unit == "rows" else 1.0)
+
+    ours = speed(sides[0])
     return [
         {
             "case": case.name,
             "side": process.side,
             "precision": process.about,
             "unit": case.unit,
-            "rate": process.rate(case.unit),
-            "ratio": ours / process.rate(case.unit),
+            "rate": speed(process),
+            "ratio": ours / speed(process),
             "of_products": process.rate("tokens") * flops / products["bf16"],
             "products_bf16": products["bf16"],
             "products_fp32": products["fp32"],
