@@ -31,8 +31,8 @@ STYLE = """
   font: 15px/1.5 system-ui, "Noto Sans", "Noto Sans CJK SC", sans-serif }
 main { max-width: 1220px; margin: 0 auto; padding: 28px 20px 60px }
 h1 { font-size: 24px; margin: 0 } h2 { font-size: 16px; margin: 0 0 8px } .soft { color: var(--soft) }
-.row { display: grid; gap: 14px; margin-top: 18px; grid-template-columns: repeat(auto-fit, minmax(150px,
-1fr)) } .charts { grid-template-columns: repeat(auto-fit, minmax(min(100%, 480px), 1fr)) }
+.row { display: grid; gap: 14px; margin-top: 18px; grid-template-columns: repeat(auto-fit, minmax(130px,
+1fr)) } .charts { grid-template-columns: repeat(auto-fit, minmax(min(100%, 420px), 1fr)) }
 .card { background: var(--card); border: 1px solid var(--line); border-radius: 10px; padding: 14px 16px;
 min-width: 0 } .figure { font-size: 22px; font-weight: 600; font-variant-numeric: tabular-nums }
 .bar { height: 8px; border-radius: 4px; background: var(--line); overflow: hidden; margin-top: 14px }
