@@ -168,3 +168,21 @@ def test_checkpoints_may_be_left_out(load_script, monkeypatch):
     argv = words("out.bin", "--save_checkpoint_steps", "0")
     assert run(load_script("finetune/run_classifier.py").main, argv) == 0
     assert not os.path.exists("out.bin-5")
+
+
+@pytest.mark.parametrize("flag", [("--world_size", "2"), ("--deepspeed",), ("--resume",)])
+@pytest.mark.parametrize("script", ["run_classifier_cv", "run_classifier_grid"])
+def test_scripts_that_train_many_models_refuse_what_is_for_one(load_script, script, flag):
+    more = ("--train_features_path", "features.npy") if script.endswith("cv") else ("--dev_path", "dev.tsv")
+    argv = [
+        "--vocab_path",
+        "vocab.txt",
+        "--config_path",
+        "config.json",
+        "--train_path",
+        "train.tsv",
+        *more,
+        *flag,
+    ]
+    with pytest.raises(UerError, match=f"{flag[0]} is for scripts that train one model"):
+        load_script(f"finetune/{script}.py").main(argv)

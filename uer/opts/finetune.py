@@ -6,7 +6,14 @@ import sys
 from typing import TYPE_CHECKING, Any
 
 from uer.cli import Chosen, Command
-from uer.config.finetune import FinetuneOptions, RunOptions, SingleTextOptions, fold_path
+from uer.config.finetune import (
+    CrossValidationOptions,
+    FinetuneOptions,
+    GridOptions,
+    RunOptions,
+    SingleTextOptions,
+    fold_path,
+)
 from uer.config.inference import InferenceOptions, PredictorOptions
 from uer.config.model import ModelConfig
 from uer.config.options import Options
@@ -20,19 +27,34 @@ if TYPE_CHECKING:
     from uer.tokenizers.base import Tokenizer
 
 
+ONE_MODEL = ("world_size", "engine", "deepspeed", "resume", "save_checkpoint_steps")
+"""flags of runs that train one model"""
+
+
 class TrainingCommand(Command):
     """`--world_size` starts as many workers with the same command line, and the command ends with them."""
+
+    @property
+    def many(self) -> bool:
+        """Whether the script trains many models."""
+        return bool({CrossValidationOptions, GridOptions} & set(self.groups))
 
     def parse(self, argv: list[str] | None) -> Chosen:
         """As `Command`.
 
         Raises:
             SystemExit: also when the workers have ended, with their code.
+            ConfigError: a flag for one model is typed where many are trained.
             EnvironmentFault: GPUs are asked for that are not there.
         """
         from uer.training.launch import launch_workers
 
         chosen, words = super().parse(argv), sys.argv[1:] if argv is None else argv
+        if self.many and (typed := next((name for name in ONE_MODEL if name in chosen.written), None)):
+            raise ConfigError(
+                f"--{typed} is for scripts that train one model, and {self.parser.prog} trains many; "
+                "leave it out."
+            )
         script = repository_root() / self.parser.prog
         if (code := launch_workers(script, words, chosen[DistributedOptions])) is not None:
             raise SystemExit(code)

@@ -33,18 +33,18 @@ class DistributedWorkers(Workers):
     def __init__(self, place: Place, device: torch.device, options: DistributedOptions) -> None:
         super().__init__(device)
         self.rank, self.size, self.timeout = place.rank, place.size, options.timeout
-        alone = place.url == ALONE
         if device.type == "cuda":
             torch.cuda.set_device(device)
         try:
+            timeout = datetime.timedelta(seconds=options.timeout)
+            store = meeting_store(place, timeout)
             dist.init_process_group(
                 "gloo" if device.type == "cpu" else options.backend,
-                # torchrun keeps the meeting place itself (and changes it after a restart)
-                init_method=None if alone else "env://" if "TORCHELASTIC_RUN_ID" in os.environ else place.url,
-                store=dist.HashStore() if alone else None,
+                init_method=place.url if store is None else None,
+                store=store,
                 rank=place.rank,
                 world_size=place.size,
-                timeout=datetime.timedelta(seconds=options.timeout),
+                timeout=timeout,
             )
         except (RuntimeError, ValueError) as error:
             reason = str(error).strip().splitlines()[0]
@@ -136,3 +136,17 @@ class DistributedWorkers(Workers):
                 sys.modules["deepspeed"].comm.destroy_process_group()
             else:
                 dist.destroy_process_group()
+
+
+def meeting_store(place: Place, timeout: datetime.timedelta) -> dist.Store | None:
+    """Where the processes find each other when not by an address: a group of one, or torchrun's own store.
+
+    torchrun keeps its store over a restart, with the addresses of processes that are gone; so each attempt
+    has names of its own in it.
+    """
+    if place.url == ALONE:
+        return dist.HashStore()
+    if "TORCHELASTIC_RUN_ID" not in os.environ:
+        return None
+    kept, _, _ = next(dist.rendezvous("env://", place.rank, place.size, timeout=timeout))
+    return dist.PrefixStore(f"attempt-{os.environ.get('TORCHELASTIC_RESTART_COUNT', '0')}", kept)
