@@ -19,6 +19,7 @@ from uer.embeddings.parts import (
     WordEmbedding,
     positions_limit,
 )
+from uer.errors import ConfigError
 from uer.layers.norms import LayerNorm
 from uer.layers.positions import sinusoids_2021, sinusoids_2024
 from uer.models.build import build_embedding
@@ -103,3 +104,33 @@ def test_two_streams(normed: bool) -> None:
             expected = torch.nn.functional.layer_norm(expected, (4,), eps=1e-6)
         torch.testing.assert_close(dual(number, STREAMS), expected)
     assert ("stream_0_layer_norm.gamma" in dual.state_dict()) == normed
+
+
+def test_tasks_are_added_and_default_to_the_first():
+    config = ModelConfig(embedding=("word", "task"), tasks_num=4)
+    embedding = build_embedding(config, config.embedding, 9)
+    ids = torch.tensor([[1, 2], [3, 4]])
+    tasks = torch.tensor([[3, 3], [0, 2]])
+    rows = embedding.task.embedding.weight
+    assert torch.equal(embedding.task({"word": ids, "task": tasks}), rows[tasks])
+    assert torch.equal(embedding.task({"word": ids}), rows[0])
+
+
+def test_words_alone_are_widened():
+    config = ModelConfig(
+        heads_num=2,
+        emb_size=4,
+        hidden_size=8,
+        factorized_embedding_parameterization=True,
+        factorized_part="word",
+        embedding=("word",),
+    )
+    word = build_embedding(config, config.embedding, 9).word
+    ids = torch.tensor([1, 5])
+    expected = word.embedding.weight[ids] @ word.projection.weight
+    assert torch.equal(word({"word": ids}), expected) and expected.shape == (2, 8)
+
+
+def test_widened_words_need_two_widths():
+    with pytest.raises(ConfigError, match="factorized_part word needs factorized_embedding_parameterization"):
+        ModelConfig(factorized_part="word")

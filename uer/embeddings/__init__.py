@@ -5,6 +5,6 @@ EMBEDDINGS = {
     "pos": "uer.embeddings.parts:PosEmbedding",
     "seg": "uer.embeddings.parts:SegEmbedding",
     "sinusoidalpos": "uer.embeddings.parts:SinusoidalPosEmbedding",
-    "task": "uer.embeddings.parts:TaskEmbedding",
     "dual": "uer.embeddings.dual:DualEmbedding",
+    "task": "uer.embeddings.parts:TaskEmbedding",
 }
