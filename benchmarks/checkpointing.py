@@ -1,6 +1,6 @@
 """What saving costs training: the same run without checkpoints, and with one every so many updates.
 
-    python3 benchmarks/checkpointing.py [--layers 4] [--hidden 256] [--every 50] [--updates 150]
+    python3 benchmarks/checkpointing.py [--layers 24] [--hidden 512] [--every 50] [--updates 150]
 
 The model is a stack of linear layers with AdamW; each side runs in turns, three times, and the medians count.
 """
