@@ -82,7 +82,8 @@ def main(argv: list[str] | None = None) -> int:
     if chosen[GridOptions].search is not None:
         from uer.tasks.search_run import run_search
 
-        return run_search(chosen.effective(), chosen[GridOptions], chosen.written, common, train, dev)
+        typed = {"config_path": chosen.config_path, **chosen.written}
+        return run_search(chosen.effective(), chosen[GridOptions], typed, common, train, dev)
     key = search_key(
         chosen.effective(),
         (options.train_path, options.dev_path, options.pretrained_model_path),

@@ -91,6 +91,7 @@ class Chosen:
         companion: the companion of the model that `--pretrained_model_path` or `--load_model_path` names.
         objective_2021: the 2021 objective that was typed or stands in the config, or None.
         words: what was typed without a flag.
+        config_path: the JSON config that was typed, or None.
     """
 
     def __init__(
@@ -99,6 +100,7 @@ class Chosen:
         self._groups, self.written, self.config, self.companion = groups, written, config, companion
         self.notes: list[str] = []
         self.words: list[str] = []
+        self.config_path: str | None = None
         self.objective_2021 = written.get("objective_2021", config.get("objective_2021"))
 
     def __getitem__(self, group: type[G]) -> G:
@@ -191,6 +193,7 @@ class Command:
         self._check_required(values)
         chosen = Chosen({group: group.pick(values) for group in self.groups}, written, config, companion)
         chosen.words = words if isinstance(words, list) else [words]
+        chosen.config_path = config_path
         chosen.notes = notes + ([note] if note else [])
         if print_config:
             print(json.dumps(chosen.effective(), ensure_ascii=False, indent=2))

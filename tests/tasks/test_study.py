@@ -202,7 +202,7 @@ def test_the_script_searches_and_the_best_command_reaches_its_score(folder, caps
     assert "3 of 3 trials" in page and "best acc 0." in page
     best = float(err.split("Best Acc. is: ")[1][:6])
     command = shlex.split(out.strip().splitlines()[-1])
-    assert command[:2] == ["python3", "finetune/run_classifier.py"]
+    assert command[:2] == ["python3", "finetune/run_classifier.py"] and "--config_path" in command
     plan = json.loads((folder.path / "model.bin.search" / "plan.json").read_text())
     threads = torch.get_num_threads()
     torch.set_num_threads(plan["threads"])  # sums are rounded otherwise with another number
