@@ -55,6 +55,7 @@ setup(
     version=VERSION,
     description="Pre-train, fine-tune, search, evaluate and run language models composed from flags and JSON",
     packages=find_packages(include=["uer", "uer.*"]),
+    package_data={"uer.serving": ["page.html"]},
     python_requires=">=3.10",
     install_requires=[
         "huggingface_hub>=0.30",
