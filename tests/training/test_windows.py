@@ -117,3 +117,11 @@ def test_a_batch_in_pieces_has_the_same_rows_and_counts(pieces):
     assert sum(part.counts.get("sp", 0) for part in parts) == whole.counts["sp"]
     (window,) = fetch(lambda step: whole, Windows(1).after(0), pieces=pieces)
     assert window.counts == whole.counts and len(window.batches) == len(parts)
+
+
+def test_labels_of_packed_documents_go_with_their_rows():
+    src, doc = np.arange(12).reshape(3, 4), np.array([[1, 1, 2, 3], [1, 1, 1, 1], [1, 1, 2, 2]])
+    whole = Batch({"src": src, "doc": doc}, {"cls": np.arange(6), "lm": src}, {"cls": 6}, np.arange(3))
+    one, two = cut(whole, 2)
+    assert one.labels["cls"].tolist() == [0, 1, 2, 3] and two.labels["cls"].tolist() == [4, 5]
+    assert np.array_equal(two.labels["lm"], src[2:]) and np.array_equal(one.inputs["doc"], doc[:2])

@@ -21,11 +21,10 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from uer.config.training import TrainOptions
 from uer.data.batch import Batch
-from uer.data.ragged import ragged_index, starts_of
 from uer.training.memory import recompute_layers
 from uer.training.precision import DTYPES, Precision
 from uer.training.runlog import Machine
-from uer.training.windows import to_tensors
+from uer.training.windows import rows_of, to_tensors
 from uer.utils.logging import logger
 
 SAMPLED = (1, 4)  # rows of the two parts
@@ -158,28 +157,10 @@ def estimate(
 def some_rows(batch: Batch, count: int) -> Batch:
     """Some rows of a batch, of all lengths."""
     seg = next(x for name, x in batch.inputs.items() if "seg" in name)
-    lengths = np.count_nonzero(seg.reshape(len(seg), -1), axis=1)  # multiple choice: [B, K, L]
-    places = np.linspace(0, len(lengths) - 1, 2 * min(count, len(lengths)) + 1).round().astype(int)[1::2]
+    number = len(seg)
+    lengths = np.count_nonzero(seg.reshape(number, -1), axis=1)  # multiple choice: [B, K, L]
+    places = np.linspace(0, number - 1, 2 * min(count, number) + 1).round().astype(int)[1::2]
     return rows_of(batch, np.argsort(lengths, kind="stable")[places])
-
-
-def rows_of(batch: Batch, rows: np.ndarray) -> Batch:
-    """These rows of a batch; its counts stay those of the whole. Labels of packed documents, which are more
-    than the rows, go with theirs."""
-    doc = batch.inputs.get("doc")
-
-    def chosen(labels: np.ndarray) -> np.ndarray:
-        if doc is None or len(labels) == len(doc):
-            return labels[rows]
-        counts = doc.max(axis=1)
-        return labels[ragged_index(starts_of(counts)[rows], counts[rows])]
-
-    return Batch(
-        {name: x[rows] for name, x in batch.inputs.items()},
-        {name: chosen(x) for name, x in batch.labels.items()},
-        batch.counts,
-        batch.ids[rows],
-    )
 
 
 def one_pass(model: nn.Module, batch: Batch, precision: Precision, device: torch.device) -> Pass:

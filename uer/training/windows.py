@@ -18,6 +18,7 @@ import torch
 from torch import Tensor
 
 from uer.data.batch import Batch
+from uer.data.ragged import ragged_index, starts_of
 
 AHEAD = 2  # windows fetched while one is worked on
 
@@ -140,19 +141,31 @@ def to_tensors(batch: Batch, pin: bool = False) -> TensorBatch:
     )
 
 
+def rows_of(batch: Batch, rows: np.ndarray) -> Batch:
+    """Some rows of a batch; its counts stay those of the whole.
+
+    Labels of packed documents, which are more than the rows, go with theirs.
+    """
+    doc = batch.inputs.get("doc")
+
+    def chosen(labels: np.ndarray) -> np.ndarray:
+        if doc is None or len(labels) == len(doc):
+            return labels[rows]
+        counts = doc.max(axis=1)
+        return labels[ragged_index(starts_of(counts)[rows], counts[rows])]
+
+    inputs = {name: x[rows] for name, x in batch.inputs.items()}
+    labels = {name: chosen(x) for name, x in batch.labels.items()}
+    return replace(batch, inputs=inputs, labels=labels, ids=batch.ids[rows])
+
+
 def cut(batch: Batch, pieces: int) -> list[Batch]:
     """A batch as so many batches of its rows, or as it has rows; the first one has the counts of all."""
     if pieces == 1 or len(batch.ids) < 2:
         return [batch]
-    parts = []
-    for rows in np.array_split(np.arange(len(batch.ids)), min(pieces, len(batch.ids))):
-        part = slice(rows[0], rows[-1] + 1)
-        inputs, labels = (
-            {name: x[part] for name, x in group.items()} for group in (batch.inputs, batch.labels)
-        )
-        counts = batch.counts if not parts else {}
-        parts.append(replace(batch, inputs=inputs, labels=labels, counts=counts, ids=batch.ids[part]))
-    return parts
+    places = np.array_split(np.arange(len(batch.ids)), min(pieces, len(batch.ids)))
+    first, *others = (rows_of(batch, rows) for rows in places)
+    return [first, *(replace(part, counts={}) for part in others)]
 
 
 def fetch(
