@@ -163,3 +163,20 @@ def test_their_tagger_predicts_here(here, load_script):
     expected = [tags[number] for number in logits.argmax(1).tolist()]
     assert (here / "out.tsv").read_text("utf-8").splitlines()[1].split() == expected
     assert "I" in expected, "else the last tag is not tried"
+
+
+def test_a_tuned_classifier_goes_back(here, load_script):
+    """Fine-tuned here, exported, loaded there: labels and logits are the same."""
+    from transformers import AutoModelForSequenceClassification, AutoTokenizer
+
+    make("gpt2", "LMHeadModel", here / "model")
+    finetune(load_script, "model")
+    rows = infer(load_script, "tuned.bin", "--output_logits")
+    load_script("scripts/export.py").main(["--load_model_path", "tuned.bin", "--output_path", "out"])
+    theirs = AutoModelForSequenceClassification.from_pretrained("out").eval()
+    tokenizer = AutoTokenizer.from_pretrained("out")
+    text = (here / "dev.tsv").read_text("utf-8").splitlines()[1].split("\t")[1]
+    with torch.no_grad():
+        logits = theirs(**tokenizer(text, return_tensors="pt")).logits[0].numpy()
+    assert np.abs(logits - np.array([float(x) for x in rows[0][1].split()])).max() < 1e-5
+    assert theirs.config.id2label[int(logits.argmax())] == rows[0][0]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -116,7 +116,7 @@ def export_folder(
     chosen: Family,
     part: str,
     *,
-    labels: Mapping[str, int] | None = None,
+    labels: Mapping[str, int] | Sequence[str] | None = None,
     extra: Mapping[str, Any] | None = None,
     tokenizer: Any = None,
 ) -> None:
@@ -125,7 +125,7 @@ def export_folder(
 
     Args:
         part: a key of `chosen.classes`.
-        labels: label → id of a classifier.
+        labels: label → id of a classifier, or the labels in the order of their ids.
         extra: of the companion; ids of special tokens go into config.json.
         tokenizer: written so that `AutoTokenizer` gives the same ids; None: no tokenizer is written.
 
@@ -162,12 +162,16 @@ def _sizes(state: Mapping[str, Tensor], tensors: Mapping[str, Tensor]) -> dict[s
     return sizes
 
 
-def _labels(state: Mapping[str, Tensor], labels: Mapping[str, int] | None) -> dict[str, Any]:
+def _labels(state: Mapping[str, Tensor], labels: Mapping[str, int] | Sequence[str] | None) -> dict[str, Any]:
     """The label map in their form; UER's token classifiers have a last class for padding."""
     output = (
         state["output_layer_2.weight"] if "output_layer_2.weight" in state else state["output_layer.weight"]
     )
     names = {number: f"LABEL_{number}" for number in range(output.shape[0])}
+    if labels is not None and not isinstance(labels, Mapping):
+        labels = {
+            name: number for number, name in enumerate(labels)
+        }  # of a task of ours, in the order of ids
     if labels:
         names.update({number: label for label, number in labels.items()})
         if len(labels) == len(names) - 1:

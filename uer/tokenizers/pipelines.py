@@ -174,7 +174,8 @@ def save_for_transformers(
     config = {
         "tokenizer_class": "PreTrainedTokenizerFast",
         "model_max_length": max_length,
-        "model_input_names": INPUTS,
+        # GPT-2 would add the embedding of token 0 for a token type 0.
+        "model_input_names": INPUTS if framed else [name for name in INPUTS if name != "token_type_ids"],
         **names,
     }
     with atomic_write(folder / JSON_NAME) as file:
