@@ -155,6 +155,12 @@ def test_processes_and_threads_may_share_one(monkeypatch, shared: Path, every_ki
 def test_changed_and_foreign_folders(tmp_path: Path, vocab: Path) -> None:
     with pytest.raises(DataError, match=r"holds no tokenizer\.json, vocab\.txt"):
         load_tokenizer(tmp_path)
+    numbered = tmp_path / "numbered"
+    numbered.mkdir()
+    (numbered / "vocab.txt").write_text("[UNK]\n[CLS]\n[SEP]\n[MASK]\n[PAD]\n", encoding="utf-8")
+    (numbered / "spm.model").write_bytes(b"")
+    with pytest.raises(DataError, match="numbers the pieces of a sentencepiece model, which is not read"):
+        load_tokenizer(numbered)
     folder = tmp_path / "saved"
     build_tokenizer("bert", vocab_path=vocab).save(folder)
     with (folder / "vocab.txt").open("a", encoding="utf-8") as file:

@@ -54,8 +54,8 @@ def add_adapters(
     found = [name for name in layers if pattern.match(name)]
     if not found:
         raise ConfigError(
-            f"--lora_targets {' '.join(targets)}: this model has no such layer; adapters are for transformers "
-            "(--encoder transformer)."
+            f"--lora_targets {' '.join(targets)}: this model has no such layer; adapters are for "
+            "transformers (--encoder transformer)."
         )
     for param in model.parameters():
         param.requires_grad_(False)

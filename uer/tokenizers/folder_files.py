@@ -115,6 +115,13 @@ class _Files:
         spm = next((self.folder / name for name in SPM_NAMES if (self.folder / name).is_file()), None)
         if spm is not None and (self.kind in PIECES or not words.is_file()):
             return self._sentence_piece(spm), spm
+        if words.is_file() and any(self.folder.glob("*.model")):
+            # ERNIE-M's and ernie-tiny's: the pieces of the model in the numbering of the list
+            raise DataError(
+                "numbers the pieces of a sentencepiece model, which is not read; write tokenizer.json with "
+                "transformers (save_pretrained of the tokenizer), or give the tokenizer by flags.",
+                path=words,
+            )
         if words.is_file():
             return self._word_pieces(words), words
         if vocab.is_file() and merges.is_file():

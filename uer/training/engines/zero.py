@@ -180,9 +180,7 @@ class ZeroEngine(Engine):
         if self.stage < 3:
             safe_set_full_optimizer_state(param, value, key)
             return
-        size = safe_get_local_optimizer_state(
-            param, key
-        ).numel()
+        size = safe_get_local_optimizer_state(param, key).numel()
         padded = nn.functional.pad(value.flatten(), (0, size * self.workers.size - value.numel()))
         safe_set_local_optimizer_state(param, padded[self.workers.rank * size :][:size], key)
 
