@@ -143,13 +143,15 @@ def read_labels(
 ) -> LabelMap:
     """The labels of a training file; see `LabelMap.collect`.
 
-    A classifier to start from (`companion`) numbers them, when it knows them all: its head goes by that.
+    A classifier to start from (`companion`) numbers them, when it names them all: its head goes by that.
+    Plain numbers are no names: 0 and 1 of three may be another question's two.
     """
     values = ((line, row["label"]) for line, row in read_tsv(path, ("label", "text_a")))
     labels = LabelMap.collect(values, path, labels_num)
     known = companion.labels if companion is not None and labels_num is None else None
-    if isinstance(known, (dict, list, tuple)) and set(labels.names) <= set(map(str, known)):
-        return LabelMap([str(name) for name in known], companion.folder)
+    names = [str(name) for name in known] if isinstance(known, (dict, list, tuple)) else []
+    if set(labels.names) <= set(names) and names != [str(number) for number in range(len(names))]:
+        return LabelMap(names, companion.folder)
     return labels
 
 
