@@ -25,7 +25,7 @@ def test_the_cases_of_gpus_pass_on_a_cpu_with_small_sizes(script, capsys):
     assert ("GPT-2 1024", "transformers", "fp32") in sides and len(sides) == 3
     for record in records:
         assert record["rate"] > 0 and record["ratio"] > 0 and record["peak"] > 1e7
-        assert 0 < record["of_products"] < 10
+        assert record["of_products"] > 0
     said = capsys.readouterr().out
     assert "the cases for GPUs are unmeasured" in said and said.rstrip().splitlines()[-1].startswith(
         "| GPT-2 1024"
