@@ -142,8 +142,9 @@ def test_targets_may_run_the_model_again() -> None:
         token_labels = ("mlm",)
 
         def forward(self, hidden, labels, *, seg, layout, run):
-            found["same"] = run({})
-            found["other"] = run({"word": torch.ones_like(labels["mlm"])})
+            assert run.first.hidden is hidden and run.first.layers is None
+            found["same"] = run({}).hidden
+            found["other"] = run({"word": torch.ones_like(labels["mlm"])}).hidden
             found["hidden"] = hidden
             return {}
 

@@ -15,7 +15,7 @@ from uer.checkpoints.arithmetic import differences
 from uer.checkpoints.companion import read_companion
 from uer.checkpoints.report import LoadReport, Shape, listed, summary
 from uer.checkpoints.source import read_source
-from uer.config.model import ModelConfig
+from uer.config.model import PARTNERS, ModelConfig
 from uer.errors import CheckpointError
 from uer.models.initialize import initialize
 from uer.utils.logging import logger
@@ -28,6 +28,7 @@ SPARE = (
     (r"^target\.", "target.{}", "the head of pre-training; this model has none of that kind"),
     (r"^(?:output_layers?(?:_[12]|_start|_end)?|classifier|crf)\.", "{}", "the head of another task"),
     (r"^(?:decoder|tgt_embedding)\.", "{}", "this model has no decoder"),
+    (rf"^(?:{'|'.join(PARTNERS)})\.", "{}", "a model that stood beside this one in pre-training"),
 )
 # What to do about a difference: (where it shows, pattern, advice).
 ADVICE = (

@@ -12,7 +12,11 @@ from uer.errors import ConfigError, suggestion
 EMBEDDINGS = ("word", "pos", "seg", "sinusoidalpos", "dual", "task")
 ENCODERS = ("transformer", "rnn", "lstm", "gru", "birnn", "bilstm", "bigru", "gatedcnn", "dual")
 DECODERS = ("transformer",)
-TARGETS = ("sp", "lm", "mlm", "bilm", "cls")
+TARGETS = ("sp", "lm", "mlm", "bilm", "cls", "rtd", "mts", "csp", "pert")
+# Models that stand beside the one that is trained → the targets that need them. The name is the JSON key of
+# its settings, and what its tensors' names begin with.
+PARTNERS: dict[str, tuple[str, ...]] = {"generator": ("rtd", "mts", "csp"), "teacher": ()}
+FROZEN = ("teacher",)  # those that do not learn
 MASKS = ("fully_visible", "causal", "causal_with_prefix")
 LAYERNORMS = ("normal", "t5", "uer")
 ACTIVATIONS = ("gelu", "gelu_fast", "relu", "silu", "linear", "tanh")
@@ -106,6 +110,23 @@ class ModelConfig(Options):
     tie_weights: bool = option(False, "output layer and word embedding are one tensor")
     share_embedding: bool = option(False, "source and target word embedding are one tensor")
     label_smoothing: float = fraction(0.0, "label smoothing of the lm target", json_only=True)
+    sp_labels_num: int = option(
+        2,
+        "classes of sentence prediction (structbert has 3)",
+        check=lambda value: value > 1,
+        expected="2 or more",
+    )
+    csp_size: int = positive(128, "width in which the csp target compares texts", json_only=True)
+    generator: dict | None = option(
+        None, "settings of the model that puts tokens in the place of hidden ones (rtd)", json_only=True
+    )
+    generator_shares: tuple[str, ...] = option(
+        ("word",),
+        "parts of the embedding that model and generator have in common",
+        choices=(*EMBEDDINGS, "layer_norm"),
+        json_only=True,
+    )
+    teacher: dict | None = option(None, "settings of a model that is learnt from", json_only=True)
     stream_0: dict | None = option(None, "settings of the first stream of a dual model", json_only=True)
     stream_1: dict | None = option(None, "settings of the second stream of a dual model", json_only=True)
     dual_stream_norm: bool = option(False, "a dual embedding norms each stream a second time", json_only=True)
@@ -136,6 +157,11 @@ class ModelConfig(Options):
         return "task" in self.embedding
 
     @property
+    def partners(self) -> tuple[str, ...]:
+        """The models beside this one that its targets need."""
+        return tuple(name for name, targets in PARTNERS.items() if set(targets) & set(self.target))
+
+    @property
     def decoder_depth(self) -> int:
         """Layers of the decoder."""
         return self.decoder_layers_num or self.layers_num
@@ -147,17 +173,35 @@ class ModelConfig(Options):
             ConfigError: the stream names no embedding or encoder of its own, or a key is unknown.
         """
         name, own = f"stream_{index}", dict(getattr(self, f"stream_{index}") or {})
-        own.pop("vocab_size", None)  # UER's files have it; the tokenizer decides
-        for key in own:
-            if key not in self.names() or key.startswith("stream_"):
-                raise ConfigError(f"{name}: the key '{key}' is unknown.{suggestion(key, self.names())}")
         for key in ("embedding", "encoder"):
             if own.get(key, "dual") in ("dual", ["dual"]):
                 raise ConfigError(f"{name} has no {key} of its own; name one in the JSON config.")
         if isinstance(own["embedding"], str):  # one word in files of UER-py 2021: word_pos_seg
             own["embedding"] = own["embedding"].split("_")
+        return self._over(name, own, {"stream_0": None, "stream_1": None})
+
+    def partner(self, name: str) -> ModelConfig:
+        """The configuration of a model beside this one: its own settings laid over these.
+
+        A generator has the target mlm, a teacher none, unless they name others.
+
+        Args:
+            name: a key of `PARTNERS`.
+
+        Raises:
+            ConfigError: a key is unknown, or the settings make no model.
+        """
+        fixed = {**dict.fromkeys(PARTNERS), "target": ("mlm",) if name == "generator" else ()}
+        return self._over(name, {"target": fixed["target"], **(getattr(self, name) or {})}, fixed)
+
+    def _over(self, name: str, own: dict[str, Any], fixed: dict[str, Any]) -> ModelConfig:
+        """These settings, over them the `fixed` ones, over them those of the JSON key `name`."""
+        own = {key: value for key, value in own.items() if key != "vocab_size"}  # the tokenizer decides
+        for key in own:
+            if key not in self.names() or key.startswith("stream_") or key in PARTNERS:
+                raise ConfigError(f"{name}: the key '{key}' is unknown.{suggestion(key, self.names())}")
         common = {key: getattr(self, key) for key in self.names()}
-        return ModelConfig(**{**common, **own, "stream_0": None, "stream_1": None})
+        return ModelConfig(**{**common, **fixed, **own})
 
     def to_json(self) -> dict[str, Any]:
         """All values, for the companion folder and `--print_config`."""
@@ -176,9 +220,30 @@ class ModelConfig(Options):
                 "--share_embedding needs --decoder: there is no target embedding to share with."
             )
 
+        self._check_partners()
         if self.prefix_lm_loss and self.decoder:
             raise ConfigError(
                 "--prefix_lm_loss does not go with --decoder: a decoder's text has no second segment."
+            )
+
+    def _check_partners(self) -> None:
+        for name in self.partners:
+            needing = " ".join(target for target in self.target if target in PARTNERS[name])
+            if getattr(self, name) is None:
+                raise ConfigError(
+                    f"--target {needing} needs a {name}: describe it by the key '{name}' in the JSON config, "
+                    "an object with the settings in which it differs from this model."
+                )
+            if self.decoder or "dual" in self.embedding:
+                raise ConfigError(
+                    f"--target {needing} needs a {name}, which goes with one encoder, not with "
+                    f"{'--decoder' if self.decoder else '--embedding dual'}."
+                )
+            self.partner(name)
+        if "generator" in self.partners and {"mlm", "pert"} & set(self.target):
+            raise ConfigError(
+                f"--target {' '.join(self.target)}: the generator has the mlm target, and what the model "
+                "reads holds no hidden tokens any more; leave mlm and pert out."
             )
 
     def _check_embedding(self) -> None:

@@ -42,9 +42,12 @@ def build_model(config: ModelConfig, vocab_size: int, tgt_vocab_size: int | None
         tgt_embedding=body.tgt_embedding,
         decoder=body.decoder,
         target=Targets(targets) if targets else None,
+        partners={name: build_model(config.partner(name), vocab_size) for name in config.partners},
     )
     if config.tie_weights:
         _tie_output(model)
+    if model.generator is not None:
+        _share_parts(model, config.generator_shares)
     return model
 
 
@@ -180,6 +183,17 @@ def build_target(name: str, config: ModelConfig, vocab_size: int) -> nn.Module:
         )
     if name == "bilm":
         return target(width, vocab_size)
+    if name == "sp":
+        return target(width, config.sp_labels_num)
+    if name == "rtd":
+        return target(width, hidden_act=config.hidden_act)
+    if name == "mts":
+        return target(width, config.emb_size, vocab_size, hidden_act=config.hidden_act)
+    if name == "csp":
+        return target(width, config.csp_size, dropout=config.dropout)
+    if name == "pert":
+        norm_ = _embedding_norm(config, width)
+        return target(width, config.max_seq_length, hidden_act=config.hidden_act, layer_norm=norm_)
     if name == "cls":
         if config.labels_num is None:
             raise ConfigError("--target cls needs --labels_num, the number of classes.")
@@ -271,10 +285,32 @@ def _tie_output(model: Model) -> None:
         _share(targets["lm"].output_layer, embedding.word.embedding, "--tie_weights")
 
 
+def _share_parts(model: Model, names: tuple[str, ...]) -> None:
+    """One tensor each for these parts of the embeddings of model and generator."""
+    own, other = model.embedding, model.generator.embedding
+    for name in names:
+        if getattr(own, name, None) is None or getattr(other, name, None) is None:
+            raise ConfigError(
+                f"generator_shares names '{name}', which the embedding of the model or of its generator "
+                "lacks; leave it out."
+            )
+        theirs = dict(getattr(other, name).named_modules())
+        for place, module in getattr(own, name).named_modules():
+            for leaf, parameter in module.named_parameters(recurse=False):
+                _same_tensor(theirs[place], leaf, parameter, "generator_shares")
+    if model.generator.config.tie_weights:
+        _tie_output(model.generator)
+
+
 def _share(module: nn.Module, source: nn.Module, flag: str) -> None:
-    if module.weight.shape != source.weight.shape:
+    _same_tensor(module, "weight", source.weight, flag)
+
+
+def _same_tensor(module: nn.Module, leaf: str, tensor: nn.Parameter, flag: str) -> None:
+    own = getattr(module, leaf)
+    if own.shape != tensor.shape:
         raise ConfigError(
-            f"{flag} makes two tensors one, but their shapes are {list(module.weight.shape)} and "
-            f"{list(source.weight.shape)}; leave {flag} out or make the sizes equal."
+            f"{flag} makes two tensors one, but their shapes are {list(own.shape)} and "
+            f"{list(tensor.shape)}; leave {flag} out or make the sizes equal."
         )
-    module.weight = source.weight
+    setattr(module, leaf, tensor)

@@ -5,17 +5,21 @@ Shapes: B rows, L source length, T target length, N real tokens, H hidden size.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from contextlib import nullcontext
+from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
 import torch
 from torch import Tensor, nn
 
-from uer.config.model import ModelConfig
+from uer.config.model import FROZEN, PARTNERS, ModelConfig
 from uer.embeddings.parts import positions_limit
 from uer.errors import ConfigError
 from uer.layers.cache import Caches
 from uer.layers.layout import Layout, row_positions
 from uer.layers.output import EncoderOutput
+from uer.models.generator import replace_tokens
 from uer.targets.term import Term
 
 Inputs = dict[str, Tensor]
@@ -43,6 +47,33 @@ class Targets(nn.Module):
         """The labels that lie on the grid of tokens, and are packed like them."""
         return tuple(name for target in self.children() for name in target.token_labels)
 
+    @property
+    def all_layers(self) -> bool:
+        """Whether one of them reads the states between the layers too."""
+        return any(getattr(target, "all_layers", False) for target in self.children())
+
+
+@dataclass
+class _Passes:
+    """What targets may ask of a model; see `uer.targets.term.Run`."""
+
+    model: Model
+    source: Side
+    target: Side | None
+    first: EncoderOutput
+
+    def __call__(
+        self, streams: Inputs, *, partner: str | None = None, all_layers: bool = False
+    ) -> EncoderOutput:
+        side = Side({**self.source.streams, **streams}, self.source.layout)
+        if partner is None:
+            return self.model.hidden_states(side, self.target, all_layers)
+        with torch.no_grad() if partner in FROZEN else nullcontext():
+            return getattr(self.model, partner).read(*side, all_layers=all_layers)
+
+    def vectors(self, ids: Tensor) -> Tensor:
+        return self.model.embedding.word({"word": ids})
+
 
 class Model(nn.Module):
     """The composition. Any of `tgt_embedding`, `decoder` and `target` may be absent; subclasses add heads.
@@ -55,6 +86,12 @@ class Model(nn.Module):
 
     `layout` of all methods: "auto" packs the real tokens and hands back [B, L, H], zero at padding; a
     `Layout` hands back [N, H]; None computes padding too, which caches need.
+
+    Attributes:
+        generator, teacher: the partners, models beside this one (`uer.config.model.PARTNERS`), or None. A
+            generator replaces the hidden tokens of `src` before this model reads them, and its own term comes
+            first. A frozen partner neither learns nor drops anything out; targets ask it by `run`.
+        target_weights: target → what it counts in the sum of all losses, where not as the target says.
     """
 
     def __init__(
@@ -66,11 +103,28 @@ class Model(nn.Module):
         tgt_embedding: nn.Module | None = None,
         decoder: nn.Module | None = None,
         target: Targets | None = None,
+        partners: Mapping[str, Model] | None = None,
     ) -> None:
         super().__init__()
         self.config = config
         self.embedding, self.encoder = embedding, encoder
         self.tgt_embedding, self.decoder, self.target = tgt_embedding, decoder, target
+        self.target_weights: dict[str, float] = {}
+        for name in PARTNERS:
+            self.register_module(name, (partners or {}).get(name))
+        for partner in self._frozen():
+            partner.requires_grad_(False)
+
+    def _frozen(self) -> list[nn.Module]:
+        found = (getattr(self, name) for name in FROZEN)
+        return [partner for partner in found if partner is not None]
+
+    def train(self, mode: bool = True) -> Model:
+        """As of any module; frozen partners never drop anything out."""
+        super().train(mode)
+        for partner in self._frozen():
+            partner.eval()
+        return self
 
     def forward(
         self,
@@ -84,22 +138,36 @@ class Model(nn.Module):
 
         Args:
             labels: by the names the targets ask for; those on the token grid are [B, L] ([B, T] with a
-                decoder).
+                decoder). Rows that belong together may come as [B, K, L]: K rows of each.
             layout, tgt_layout: of source and target, when they are known already.
         """
+        if inputs.get("src", inputs.get("src_0")).dim() == 3:
+            inputs = {name: x.flatten(0, 1) for name, x in inputs.items()}
+            labels = {name: x.flatten(0, 1) for name, x in labels.items()}
         source = self.source(inputs, layout)
         target = self.target_side(inputs, tgt_layout) if self.decoder is not None else None
-
-        def run(streams: Inputs) -> Tensor:
-            return self._hidden(Side({**source.streams, **streams}, source.layout), target)
-
-        hidden, read = self._hidden(source, target), target or source
-        packed = self.target.token_labels
-        labels = {name: read.layout.pack(x) if name in packed else x for name, x in labels.items()}
+        read, packed = target or source, self.target.token_labels
         terms: dict[str, Term] = {}
-        for child in self.target.children():
-            terms.update(child(hidden, labels, seg=read.streams["seg"], layout=read.layout, run=run))
+        if self.generator is not None:
+            packed = (*packed, *self.generator.target.token_labels)
+        labels = {name: read.layout.pack(x) if name in packed else x for name, x in labels.items()}
+        if self.generator is not None:
+            choices = hasattr(self.target, "mts")
+            made = replace_tokens(self.generator, *source, labels["mlm"], candidates=choices)
+            terms["mlm"] = made.term
+            source = Side({**source.streams, "word": made.word}, source.layout)
+            labels = {**labels, **made.labels}
+        first = self.hidden_states(source, target, self.target.all_layers)
+        run = _Passes(self, source, target, first)
+        for name, child in self.target.named_children():
+            found = child(first.hidden, labels, seg=read.streams["seg"], layout=read.layout, run=run)
+            weight = self.target_weights.get(name, getattr(child, "weight", 1.0))
+            terms.update({key: term._replace(weight=weight) for key, term in found.items()})
         return terms
+
+    def read(self, streams: Inputs, layout: Layout, *, all_layers: bool = False) -> EncoderOutput:
+        """Embedding and encoder over streams that are packed already: what is asked of a partner."""
+        return self._encode(Side(streams, layout), None, all_layers)
 
     def encode(
         self,
@@ -162,12 +230,12 @@ class Model(nn.Module):
         streams["word"] = streams.pop("in")
         return _side(streams, layout, caches, positions_limit(self.tgt_embedding), "--tgt_seq_length")
 
-    def _hidden(self, source: Side, target: Side | None) -> Tensor:
+    def hidden_states(self, source: Side, target: Side | None, all_layers: bool = False) -> EncoderOutput:
         """What the targets read: the decoder's output, or the encoder's when there is no decoder."""
-        hidden = self._encode(source, None, False).hidden
         if target is None:
-            return hidden
-        return self._decode(target, hidden, source.streams["seg"], source.layout, None, False).hidden
+            return self._encode(source, None, all_layers)
+        hidden = self._encode(source, None, False).hidden
+        return self._decode(target, hidden, source.streams["seg"], source.layout, None, all_layers)
 
     def _encode(self, side: Side, caches: Caches | None, all_layers: bool) -> EncoderOutput:
         return self.encoder(

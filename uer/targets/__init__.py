@@ -6,4 +6,8 @@ TARGETS = {
     "lm": "uer.targets.lm:LmTarget",
     "bilm": "uer.targets.bilm:BilmTarget",
     "cls": "uer.targets.cls:ClsTarget",
+    "rtd": "uer.targets.rtd:RtdTarget",
+    "mts": "uer.targets.mts:MtsTarget",
+    "csp": "uer.targets.csp:CspTarget",
+    "pert": "uer.targets.pert:PertTarget",
 }

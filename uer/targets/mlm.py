@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor, nn
 
 from uer.layers.activations import activation
@@ -47,14 +48,58 @@ class MlmHead(nn.Module):
 
 
 class MlmTarget(MlmHead):
-    """Predicts the tokens at masked positions: `labels["mlm"]` has the leading shape of hidden."""
+    """Predicts the tokens at masked positions: `labels["mlm"]` has the leading shape of hidden.
+
+    `labels["mlm_order"]`, where there are any, are tokens that stand in another's place (StructBERT); the
+    same head finds them.
+    """
 
     name = "mlm"
-    token_labels = ("mlm",)
+    token_labels = ("mlm", "mlm_order")
 
     def forward(
         self, hidden: Tensor, labels: dict[str, Tensor], *, seg: Tensor, layout: Layout | None, run: Run
     ) -> dict[str, Term]:
-        """hidden [N, H] or [B, L, H] → the term "mlm"."""
-        chosen, chosen_labels = labelled(hidden, labels["mlm"])
-        return {"mlm": vocabulary_term(self.features(chosen), self.linear_2, chosen_labels)}
+        """hidden [N, H] or [B, L, H] → the term "mlm", and "mlm_order"."""
+        terms = {}
+        for name in self.token_labels:
+            if name in labels:
+                chosen, chosen_labels = labelled(hidden, labels[name])
+                terms[name] = vocabulary_term(self.features(chosen), self.linear_2, chosen_labels)
+        return terms
+
+    def guess(self, hidden: Tensor, labels: Tensor, *, others: int = 0) -> tuple[Term, Tensor]:
+        """The term of the masked positions, and tokens drawn for them (see `draw`): int64 [M, 1 + others]."""
+        found: list[Tensor] = []
+        chosen, chosen_labels = labelled(hidden, labels)
+        term = vocabulary_term(
+            self.features(chosen),
+            self.linear_2,
+            chosen_labels,
+            look=lambda logits, right: found.append(draw(logits, right, others)),
+        )
+        return term, torch.cat([chosen_labels.new_zeros(0, 1 + others), *found])
+
+
+def draw(logits: Tensor, right: Tensor, others: int) -> Tensor:
+    """A token from the distribution of each row, then so many different ones that are not the right one.
+
+    By Gumbel noise: the highest of logit + noise is a draw from the softmax (Gumbel 1954), the highest few
+    are draws without putting back (Kool et al. 2019). The noise is that of the released ELECTRA.
+
+    Args:
+        logits: [m, V]. right: [m], token ids.
+
+    Returns:
+        int64 [m, 1 + others]
+    """
+    first = (logits + gumbel(logits)).argmax(dim=1, keepdim=True)
+    if not others:
+        return first
+    wrong = (logits + gumbel(logits)).scatter_(1, right[:, None], float("-inf"))
+    return torch.cat([first, wrong.topk(others, dim=1).indices], dim=1)
+
+
+def gumbel(like: Tensor) -> Tensor:
+    """Gumbel noise of the shape and kind of a tensor, from torch's generator."""
+    return torch.rand_like(like).add_(1e-9).log_().neg_().add_(1e-9).log_().neg_()

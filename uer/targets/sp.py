@@ -11,7 +11,7 @@ from uer.targets.term import Run, Term, term
 
 
 class SpHead(nn.Module):
-    """linear_2(tanh(linear_1(x))) on the first token: [B, H] → logits [B, 2]."""
+    """linear_2(tanh(linear_1(x))) on the first token: [B, H] → logits [B, labels]."""
 
     def __init__(self, hidden_size: int, labels_num: int = 2) -> None:
         super().__init__()
@@ -24,7 +24,7 @@ class SpHead(nn.Module):
 
 
 class SpTarget(SpHead):
-    """`labels["sp"]` [B]: 0 the true order, 1 a random or swapped one."""
+    """`labels["sp"]` [B]: 0 the true order, 1 a random or swapped one; StructBERT has three kinds."""
 
     name = "sp"
     token_labels = ()

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 import torch
 import torch.nn.functional as F
@@ -11,12 +10,34 @@ from torch import Tensor
 
 from uer.layers.layout import take_rows
 from uer.layers.norms import at_least_fp32
+from uer.layers.output import EncoderOutput
 
 IGNORE = -100
 """the label of a position where nothing is predicted"""
 
-Run = Callable[[dict[str, Tensor]], Tensor]
-"""streams that replace those of this forward → hidden states, in the same layout"""
+
+class Run(Protocol):
+    """What a target may ask of the model that it belongs to, in one forward.
+
+    Attributes:
+        first: the output of the first pass, whose `hidden` the target was given; `layers` are there when a
+            target of the model has the attribute `all_layers = True`.
+    """
+
+    first: EncoderOutput
+
+    def __call__(
+        self, streams: dict[str, Tensor], *, partner: str | None = None, all_layers: bool = False
+    ) -> EncoderOutput:
+        """A further pass, in the same layout.
+
+        Args:
+            streams: what replaces those of this forward ("word": token ids, …).
+            partner: the model beside this one that reads them; a frozen one gives no gradients.
+        """
+
+    def vectors(self, ids: Tensor) -> Tensor:
+        """The word vectors of token ids: [...] → [..., E]."""
 
 
 class Term(NamedTuple):
@@ -28,6 +49,8 @@ class Term(NamedTuple):
     """int64 scalar, the number of predictions"""
     correct: Tensor
     """int64 scalar, of them right"""
+    weight: float = 1.0
+    """what its mean counts in the sum of all losses"""
 
 
 def labelled(hidden: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:

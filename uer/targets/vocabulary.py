@@ -9,6 +9,7 @@ Shapes: M labelled positions, H width, V vocabulary.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -24,22 +25,36 @@ LOGITS = {"cpu": 1 << 24, "cuda": 1 << 27}
 FEWEST_ROWS = 256  # each turn reads and writes the gradient of the whole output layer
 CACHED = 1 << 19  # logits that a CPU turns into gradients at a time: they stay in its cache
 
+Look = Callable[[Tensor, Tensor], None]
+"""takes the logits [m, V] of some positions in fp32, which it leaves as they are, and their labels [m]"""
+
 
 def vocabulary_term(
-    hidden: Tensor, output: nn.Module, labels: Tensor, *, label_smoothing: float = 0.0
+    hidden: Tensor,
+    output: nn.Module,
+    labels: Tensor,
+    *,
+    label_smoothing: float = 0.0,
+    look: Look | None = None,
 ) -> Term:
     """The term of softmax(output(hidden)) against labels, as `uer.targets.term.term` of the logits.
 
     Args:
         hidden: [..., H]. labels: [...], -100 where nothing is predicted: such positions are left out.
         output: H → V; a linear layer, unless its weights are quantised.
+        look: is shown all logits, position after position; it gets no gradient.
     """
     hidden, labels = labelled(hidden, labels)
     if not isinstance(output, nn.Linear):  # weights kept in another form, for reading only
-        return term(output(hidden), labels, label_smoothing=label_smoothing)
+        logits = output(hidden)
+        if look is not None:
+            look(at_least_fp32(logits.detach()), labels)
+        return term(logits, labels, label_smoothing=label_smoothing)
     # Inside of `forward` gradients are always off, so whether they are wanted is asked here.
     train = torch.is_grad_enabled()
-    loss, correct = _VocabularyLoss.apply(hidden, output.weight, output.bias, labels, label_smoothing, train)
+    loss, correct = _VocabularyLoss.apply(
+        hidden, output.weight, output.bias, labels, label_smoothing, train, look
+    )
     return Term(loss, torch.tensor(labels.numel(), device=labels.device), correct)
 
 
@@ -55,6 +70,7 @@ class _VocabularyLoss(torch.autograd.Function):
         labels: Tensor,
         smoothing: float,
         train: bool,
+        look: Look | None,
     ) -> tuple[Tensor, Tensor]:
         dtype = compute_dtype(hidden)
         x, w = hidden.to(dtype), weight.to(dtype)
@@ -67,7 +83,7 @@ class _VocabularyLoss(torch.autograd.Function):
             for start in range(0, len(labels), size):
                 rows = slice(start, start + size)
                 logits = F.linear(x[rows], w)
-                part, right = _loss_and_gradient(logits, bias, labels[rows], smoothing, grads[2])
+                part, right = _loss_and_gradient(logits, bias, labels[rows], smoothing, grads[2], look)
                 loss += part
                 correct += right
                 _add_gradients(grads[:2], rows, logits, x[rows], w)
@@ -87,11 +103,17 @@ class _VocabularyLoss(torch.autograd.Function):
             None,
             None,
             None,
+            None,
         )
 
 
 def _loss_and_gradient(
-    logits: Tensor, bias: Tensor | None, labels: Tensor, smoothing: float, by_bias: Tensor | None
+    logits: Tensor,
+    bias: Tensor | None,
+    labels: Tensor,
+    smoothing: float,
+    by_bias: Tensor | None,
+    look: Look | None,
 ) -> tuple[Tensor, Tensor]:
     """Summed loss and number right; `logits` [m, V], still without bias, become the gradient of the loss.
 
@@ -106,6 +128,8 @@ def _loss_and_gradient(
         rows = at_least_fp32(kept)
         if bias is not None:
             rows += bias
+        if look is not None:
+            look(rows, label.squeeze(1))
         top, own = rows.amax(dim=1, keepdim=True), rows.gather(1, label)
         total = rows.sum() if smoothing else 0.0
         exponentials = rows.sub_(top).exp_()

@@ -263,7 +263,7 @@ class _Loop:
             terms: dict[str, Term] = self.engine.module(batch.inputs, batch.labels)
             if not batch.live:
                 terms = {name: Term(*(value * 0 for value in term)) for name, term in terms.items()}
-            loss = sum(term.loss_sum * weights[name] for name, term in terms.items())
+            loss = sum(term.loss_sum * (weights[name] * term.weight) for name, term in terms.items())
         self.engine.backward(self.precision.scaled(loss), last=last)
         self.loss += loss.detach()
         if counted:

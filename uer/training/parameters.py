@@ -8,11 +8,13 @@ from typing import Any
 
 from torch import nn
 
+from uer.config.model import PARTNERS
 from uer.config.training import OptimizerOptions
 from uer.errors import ConfigError
 
 # Parameters whose names hold one of these are not decayed: biases and all norms (T5's: `layer_norm….weight`).
 UNDECAYED = ("bias", "gamma", "beta", "layer_norm")
+EMBEDDING = re.compile(rf"(?:(?:{'|'.join(PARTNERS)})\.)?(?:tgt_)?embedding\.")
 LAYER = re.compile(r"\b((?:encoder|decoder)\b.*?\.(?:transformer|transformer_decoder))\.(\d+)\.")
 
 
@@ -56,20 +58,21 @@ def freeze(model: nn.Module, pattern: str | None) -> list[str]:
 def rate_shares(names: Iterable[str], decay: float) -> dict[str, float]:
     """Layer-wise decay of the rate: 1 above the layers, ×`decay` a layer down, the embeddings lowest.
 
-    Layers are counted in each stack (encoder, decoder, streams of a dual one) by itself (Howard and Ruder
-    2018).
+    Layers are counted in each stack (encoder, decoder, streams of a dual one, a partner's) by itself (Howard
+    and Ruder 2018).
     """
     names = list(names)
     depths: dict[str, int] = {}
     for name in names:
         if match := LAYER.search(name):
-            depths[match.group(1)] = max(depths.get(match.group(1), 0), int(match.group(2)) + 1)
+            stack = name[: match.end(1)]
+            depths[stack] = max(depths.get(stack, 0), int(match.group(2)) + 1)
     shares = {}
     for name in names:
         match = LAYER.search(name)
         if match:
-            below = depths[match.group(1)] - int(match.group(2))
-        elif name.startswith(("embedding.", "tgt_embedding.")):
+            below = depths[name[: match.end(1)]] - int(match.group(2))
+        elif EMBEDDING.match(name):
             below = max(depths.values(), default=0) + 1
         else:
             below = 0

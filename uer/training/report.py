@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
@@ -22,6 +22,8 @@ class Sums(NamedTuple):
     loss_sum: float
     count: int
     correct: int
+    weight: float = 1.0
+    """what its mean counts in the sum of all losses"""
 
     @property
     def loss(self) -> float:
@@ -63,8 +65,8 @@ class Report:
 
     @property
     def loss(self) -> float:
-        """Sum of the mean losses of all terms."""
-        return sum(sums.loss for sums in self.terms.values())
+        """Sum of the mean losses of all terms, each times its weight."""
+        return total_loss(self.terms)
 
     def record(self) -> dict[str, Any]:
         """One line of the metrics file."""
@@ -83,6 +85,11 @@ class Report:
         }
         # JSON has no word for what is not a number.
         return {name: value if math.isfinite(value) else None for name, value in figures.items()}
+
+
+def total_loss(terms: Mapping[str, Sums]) -> float:
+    """Sum of the mean losses, each times its weight."""
+    return sum(sums.weight * sums.loss for sums in terms.values())
 
 
 def pretraining_line(report: Report) -> str:
@@ -119,6 +126,7 @@ class Meter:
 
     _sums: dict[str, list[float]] = field(default_factory=dict)
     _waiting: dict[str, list[tuple]] = field(default_factory=dict)
+    _weights: dict[str, float] = field(default_factory=dict)
     batches: int = 0
     positions: int = 0
     tokens: int = 0
@@ -131,6 +139,7 @@ class Meter:
         for name, term in terms.items():
             waiting = self._waiting.setdefault(name, [])
             waiting.append((term.loss_sum.detach(), term.count, term.correct))
+            self._weights[name] = term.weight
             if len(waiting) >= FOLD:
                 self._fold(name)
 
@@ -148,17 +157,21 @@ class Meter:
         for name in list(self._waiting):
             self._fold(name)
         return {
-            name: Sums(loss, int(count), int(correct)) for name, (loss, count, correct) in self._sums.items()
+            name: Sums(loss, int(count), int(correct), self._weights[name])
+            for name, (loss, count, correct) in self._sums.items()
         }
 
     def totals(self, workers: Workers) -> tuple[dict[str, Sums], int, int]:
         """Terms, positions and tokens of all workers; all of them ask at the same step."""
         terms = self.sums()
-        flat = [float(figure) for sums in terms.values() for figure in sums]
+        flat = [float(figure) for sums in terms.values() for figure in sums[:3]]
         values = torch.tensor([*flat, self.positions, self.tokens], dtype=torch.float64)
         *flat, positions, tokens = workers.sum(values).tolist()
         triples = zip(flat[::3], flat[1::3], flat[2::3])
-        added = {name: Sums(loss, int(n), int(right)) for name, (loss, n, right) in zip(terms, triples)}
+        added = {
+            name: Sums(loss, int(n), int(right), sums.weight)
+            for (name, sums), (loss, n, right) in zip(terms.items(), triples)
+        }
         return added, int(positions), int(tokens)
 
 
