@@ -28,8 +28,16 @@ def numbers(tmp_path_factory):
 def make(tmp_path, numbers):
     """make(corpus, processor, …) → the dataset; option names are those of the flags."""
 
-    def make(corpus, processor, tokenizer=numbers, target_tokenizer=None, name="dataset.pt", **flags):
-        path = tmp_path / "corpus.txt"
+    def make(
+        corpus,
+        processor,
+        tokenizer=numbers,
+        target_tokenizer=None,
+        name="dataset.pt",
+        corpus_name="corpus.txt",
+        **flags,
+    ):
+        path = tmp_path / corpus_name
         path.write_bytes(corpus if isinstance(corpus, bytes) else corpus.encode())
         flags["data_processor"] = processor
         files = {k: v for k, v in flags.items() if k in PreprocessOptions.names()}

@@ -27,6 +27,14 @@ SMALL = {
 SPANS = ["--span_masking", "--span_geo_prob", "0.3", "--span_max_length", "5"]
 SENTENCES, DOCUMENTS = "CLUECorpusSmall_bert_sampled.txt", "CLUECorpusSmall_sampled.txt"
 PAIRS, REVIEWS = "news-commentary-v13-en-zh_sampled.txt", "book_review_cls.txt"
+SENTIMENT = "好 喜欢 不错 精彩 好书\tpositive", "差 失望 无聊 不好 一般 难看\tnegative"
+KNOWLEDGE = ["--knowledge_masking", "--knowledge_path", "entities.tsv", "--knowledge_levels", "1", "1", "2"]
+ENTITIES = "兰州 九州 林带 西客站 美元 原油 附近运行\tphrase 建议\tphrase 行情\tphrase 操作\tphrase"
+LISTS = ["--sentiment_path", "words.tsv", "--pair_path", "pairs.tsv"]
+
+MACBERT = ["--whole_word_masking", "--ngram_shares", "0.4", "0.3", "0.2", "0.1"]
+MACBERT += ["--similar_words_path", "similar.tsv"]
+SIMILAR = "中国\t我国 美国\n公司\t企业 单位\n我们\t他们 大家\n一个\t这个 那个\n"
 
 # Name → config of the family, corpus, flags of preprocess.py, flags of pretrain.py. The dialect of 2021 where
 # UER's documents use it. AMOUNTS: lines of text and steps after which a tiny model has learnt it by heart.
@@ -88,6 +96,43 @@ CASES = {
         ["--data_processor", "cls_mlm"],
         ["--data_processor", "cls_mlm", "--target", "mlm", "cls", "--labels_num", "2"],
     ),
+    "bert, knowledge": (
+        "ernie/1.0_base_config.json",
+        SENTENCES,
+        ["--data_processor", "bert", "--dup_factor", "1", *KNOWLEDGE],
+        ["--data_processor", "bert"],
+    ),
+    "skep": (
+        "skep/ernie_1.0_large_config.json",
+        REVIEWS,
+        ["--data_processor", "skep", "--mask_rate", "0.1", "--dup_factor", "1", *LISTS],
+        ["--data_processor", "skep", "--target", "mlm", "polarity", "pair"],
+    ),
+    "electra": (
+        "electra/base_config.json",
+        DOCUMENTS,
+        ["--data_processor", "electra"],
+        ["--data_processor", "electra"],
+    ),
+    "ernie_health": (
+        "ernie-health/base_config.json",
+        DOCUMENTS,
+        ["--data_processor", "ernie_health", "--whole_word_masking"],
+        ["--data_processor", "ernie_health", "--target_weights", "20", "10", "1"],
+    ),
+    "albert, macbert": (
+        "macbert/base_config.json",
+        SENTENCES,
+        [*("--data_processor", "albert", "--dup_factor", "2"), *MACBERT],
+        [],
+    ),
+    "structbert": ("structbert/large_config.json", SENTENCES, ["--data_processor", "structbert"], []),
+    "pert": (
+        "pert/base_config.json",
+        DOCUMENTS,
+        ["--data_processor", "pert", "--whole_word_masking"],
+        ["--learning_rate", "1e-3"],
+    ),
     "cls": (
         "bert/base_config.json",
         REVIEWS,
@@ -106,6 +151,13 @@ AMOUNTS = {
     "mt": (60, 60),
     "prefixlm": (200, 80),
     "cls_mlm": (60, 60),
+    "electra": (10, 150),
+    "ernie_health": (10, 150),
+    "albert, macbert": (60, 90),
+    "structbert": (60, 150),
+    "pert": (10, 150),
+    "skep": (60, 120),
+    "bert, knowledge": (60, 90),
     "bert": (30, 150),
     "mlm": (10, 300),
     "lm": (40, 200),
@@ -113,6 +165,10 @@ AMOUNTS = {
 }
 # Small recurrences learn slowly from weights as small as the first ones are; one layer does.
 SIZES = {"bilm": {"layers_num": 1, "hidden_size": 128}}
+SIZES |= dict.fromkeys(
+    ("electra", "ernie_health"),
+    {"generator": {"hidden_size": 32, "heads_num": 2, "factorized_embedding_parameterization": True}},
+)
 SLOW = ("bert", "mlm", "lm", "cls")
 
 
@@ -138,15 +194,25 @@ def texts(shared, tmp_path_factory) -> Path:
 def unigram_entropy(data: PretrainData, steps: int) -> dict[str, float]:
     """Entropy in nats of the labels of each term, as if only their frequencies were known."""
     seen: dict[str, list[np.ndarray]] = {}
+    asked: dict[str, int] = {}
     for step in range(steps):
-        for name, labels in data.get(step).labels.items():
+        batch = data.get(step)
+        for name, labels in batch.labels.items():
             seen.setdefault(name, []).append(labels[labels != IGNORE])
+            asked[name] = asked.get(name, 0) + batch.counts[name]
     out = {}
     for name, parts in seen.items():
         counts = np.bincount(np.concatenate(parts))
-        share = counts[counts > 0] / counts.sum()
+        share = counts[counts > 0] / (asked[name] if name == "pair" else counts.sum())
         out[name] = float(-(share * np.log(share)).sum())
+        if name == "pair":  # each token belongs to a pair or does not
+            out[name] -= float(((1 - share) * np.log(np.maximum(1 - share, 1e-9))).sum())
     return out
+
+
+def _words(part: str) -> list[tuple[str, str]]:
+    words, polarity = part.split("\t")
+    return [(word, polarity) for word in words.split()]
 
 
 def test_every_processor_is_here():
@@ -170,6 +236,13 @@ def test_a_tiny_model_learns(name, texts, tmp_path):
     lines, steps = AMOUNTS[name]
     text = (texts / corpus).read_text(encoding="utf-8").split("\n")[:lines]
     Path("corpus.txt").write_text("\n".join(text) + "\n", encoding="utf-8")
+    words = [f"{word}\t{polarity}" for part in SENTIMENT for word, polarity in _words(part)]
+    Path("words.tsv").write_text("\n".join(words), encoding="utf-8")
+    aspects = ("书", "故事", "文笔", "内容", "情节", "作者")
+    pairs = [f"{aspect}\t{line.split()[0]}" for aspect in aspects for line in words]
+    Path("entities.tsv").write_text(ENTITIES.replace(" ", "\n"), encoding="utf-8")
+    Path("pairs.tsv").write_text("\n".join(pairs), encoding="utf-8")
+    Path("similar.tsv").write_text(SIMILAR, encoding="utf-8")
     preprocess.main(["--corpus_path", "corpus.txt", *vocab, *length, "--processes_num", "2", *make])
     pretrain.main(
         [

@@ -118,7 +118,7 @@ FAMILIES = (
         ("ernie",),
         ("F13",),
         tokenizer="bert",
-        objective="bert (mlm sp), mlm",
+        objective="bert (mlm sp) with knowledge masking, mlm",
         parts=("mlm", "sp"),
     ),
     ZooFamily(
@@ -176,6 +176,7 @@ FAMILIES = (
         heads="cls, tok",
         tokenizer="bert; bpe for roberta",
         parts=(),
+        objective="skep (mlm polarity pair)",
     ),
     ZooFamily(
         "F24",

@@ -12,7 +12,7 @@ from uer.errors import ConfigError, suggestion
 EMBEDDINGS = ("word", "pos", "seg", "sinusoidalpos", "dual", "task")
 ENCODERS = ("transformer", "rnn", "lstm", "gru", "birnn", "bilstm", "bigru", "gatedcnn", "dual")
 DECODERS = ("transformer",)
-TARGETS = ("sp", "lm", "mlm", "bilm", "cls", "rtd", "mts", "csp", "pert")
+TARGETS = ("sp", "lm", "mlm", "bilm", "cls", "rtd", "mts", "csp", "pert", "polarity", "pair")
 # Models that stand beside the one that is trained → the targets that need them. The name is the JSON key of
 # its settings, and what its tensors' names begin with.
 PARTNERS: dict[str, tuple[str, ...]] = {"generator": ("rtd", "mts", "csp"), "teacher": ()}

@@ -22,21 +22,39 @@ DATA_PROCESSORS: dict[str, tuple[str, ...]] = {
     "gsg": ("lm",),
     "bart": ("lm",),
     "cls_mlm": ("mlm", "cls"),
+    "skep": ("mlm", "polarity", "pair"),
+    "electra": ("rtd",),
+    "ernie_health": ("rtd", "mts", "csp"),
+    "structbert": ("mlm", "sp"),
+    "pert": ("pert",),
 }
 # Those that hide tokens, in advance or when a batch is made.
-MASKED = ("bert", "mlm", "albert", "t5", "bart", "cls_mlm")
+MASKED = ("bert", "mlm", "albert", "t5", "bart", "cls_mlm", "skep")
+# Those that draw when a batch is made, whatever --dynamic_masking says: one copy of the data is enough.
+DRAWN = ("electra", "ernie_health", "structbert", "pert")
+MASKED += DRAWN
 # Those that go through the data --dup_factor times; what bart draws it draws when a batch is made.
-MULTIPLIED = ("bert", "mlm", "albert", "t5", "gsg")
+MULTIPLIED = ("bert", "mlm", "albert", "t5", "gsg", "skep")
+# Those that tell more than two kinds of pairs apart, for --sp_labels_num.
+PAIR_KINDS = {"structbert": 3}
 # Those whose second text has a tokenizer of its own.
 TWO_TOKENIZERS = ("mt",)
 # Those whose targets have a longest length of their own, --tgt_seq_length.
 TARGETS_CUT = ("mt", "gsg")
-PACKABLE = ("lm", "mlm", "cls")
+PACKABLE = ("lm", "mlm", "cls", "electra")
+# Those whose instances are blocks of text, which may run across documents.
+BLOCKS = ("mlm", "t5", "electra", "ernie_health", "pert")
+# Those that make pairs of chunks, some of them shorter.
+CHUNKS = ("bert", "albert", "structbert")
 ENCODING_ERRORS = ("strict", "replace", "skip")
 # What happens to a text that is longer than an instance, where --overflow does not say; as in UER.
 OVERFLOW_DEFAULTS = {
     "lm": "split",
     "mlm": "split",
+    "skep": "split",
+    "electra": "split",
+    "ernie_health": "split",
+    "pert": "split",
     "bilm": "split",
     "t5": "split",
     "gsg": "drop",
@@ -46,6 +64,8 @@ OVERFLOW_DEFAULTS = {
 OVERFLOWS = ("truncate", "split", "drop", "error")
 # Rows of two columns cannot be split.
 UNSPLITTABLE = ("mt", "cls", "prefixlm", "cls_mlm")
+# What may be hidden together; one of them.
+UNIT_FLAGS = ("whole_word_masking", "span_masking", "knowledge_masking")
 
 
 @dataclass(frozen=True)
@@ -62,13 +82,64 @@ class MaskingOptions(Options):
         expected="a number between 0 and 1",
     )
     span_max_length: int = positive(10, "longest run")
+    knowledge_masking: bool = option(
+        False, "hide whole phrases and entities, of --knowledge_path or of the corpus' field spans (ERNIE)"
+    )
+    knowledge_path: tuple[str, ...] = option(
+        (), "lists of entities and phrases, `entry` or `entry<TAB>phrase` a line, or .jsonl", metavar="FILE"
+    )
+    knowledge_levels: tuple[float, ...] = option(
+        (1.0, 1.0, 1.0),
+        "shares of the rows in which basic units, phrases, entities are hidden",
+        check=lambda value: value >= 0,
+        expected="a number of 0 or more",
+        metavar="SHARE",
+    )
+
+    ngram_shares: tuple[float, ...] = option(
+        (),
+        "hide runs of 1, 2, … words (of tokens without --whole_word_masking): what share of the runs is how "
+        "long (MacBERT: 0.4 0.3 0.2 0.1)",
+        check=lambda value: value >= 0,
+        expected="a number of 0 or more",
+        metavar="SHARE",
+    )
+    similar_words_path: tuple[str, ...] = option(
+        (),
+        "instead of hiding a word put a similar one: lists of them, `word<TAB>similar similar …` a line, or "
+        "word vectors as text (MacBERT)",
+        metavar="FILE",
+    )
+    trigram_rate: float = fraction(0.05, "share of the tri-grams whose tokens change places (structbert)")
+
+    @property
+    def units(self) -> list[str]:
+        """The flags that say what is hidden together."""
+        return [name for name in UNIT_FLAGS if getattr(self, name)]
 
     def check(self) -> None:
         """Combinations that make no sense."""
-        if self.whole_word_masking and self.span_masking:
-            raise ConfigError("--whole_word_masking and --span_masking are both given; choose one of them.")
+        if len(self.units) > 1:
+            raise ConfigError(f"--{self.units[0]} and --{self.units[1]} are both given; choose one of them.")
+        self._check_ngrams()
+        for name in ("knowledge_path", "knowledge_levels"):
+            default = type(self).__dataclass_fields__[name].default
+            if getattr(self, name) != default and not self.knowledge_masking:
+                raise ConfigError(f"--{name} has no meaning without --knowledge_masking; add it.")
+        if len(self.knowledge_levels) != 3 or not sum(self.knowledge_levels):
+            raise ConfigError(
+                f"--knowledge_levels is {' '.join(f'{share:g}' for share in self.knowledge_levels)}; give "
+                "three shares, of basic units, phrases and entities, not all 0."
+            )
         if self.mask_rate == 0:
             raise ConfigError("--mask_rate is 0, so there would be nothing to predict; give more.")
+
+    def _check_ngrams(self) -> None:
+        other = next((name for name in self.units if name != "whole_word_masking"), None)
+        if self.ngram_shares and other:
+            raise ConfigError(f"--ngram_shares and --{other} are both given; choose one of them.")
+        if self.ngram_shares and not sum(self.ngram_shares):
+            raise ConfigError("--ngram_shares are all 0, so there would be nothing to hide; give more.")
 
 
 @dataclass(frozen=True)
@@ -84,20 +155,29 @@ class InstanceOptions(Options):
     )
     dup_factor: int = positive(5, "copies of the data, each masked differently (static masking)")
     dynamic_masking: bool = option(False, "mask when a batch is made instead of now; one copy is written")
-    short_seq_prob: float = fraction(0.1, "probability of a shorter instance (bert, albert)")
-    full_sentences: bool = option(False, "fill instances across documents (mlm, t5)")
+    short_seq_prob: float = fraction(0.1, f"probability of a shorter instance ({', '.join(CHUNKS)})")
+    full_sentences: bool = option(False, f"fill instances across documents ({', '.join(BLOCKS)})")
     sentence_selection_strategy: str = option(
         "lead", "which sentences are taken out as the target (gsg)", choices=("lead", "random")
     )
     packing: bool = option(
-        False, "put short documents into one row, where they do not see each other (lm, mlm, cls)"
+        False, f"put short documents into one row, where they do not see each other ({', '.join(PACKABLE)})"
     )
     overflow: str | None = option(
         None,
         "texts longer than an instance: cut their ends off, split them, drop them, or stop; "
-        "by default lm, mlm, bilm, t5 split, gsg and bart drop, the others truncate",
+        "by default gsg and bart drop, prefixlm, mt, cls and pairs of sentences truncate, the others split",
         choices=OVERFLOWS,
     )
+    sentiment_path: tuple[str, ...] = option(
+        (),
+        "lists of sentiment words, `word<TAB>positive` or `word<TAB>negative` a line (skep)",
+        metavar="FILE",
+    )
+    pair_path: tuple[str, ...] = option(
+        (), "lists of pairs, `aspect<TAB>opinion` a line (skep)", metavar="FILE"
+    )
+    pair_distance: int = not_negative(3, "most tokens between the two of a pair (skep)")
     seed: int = not_negative(7, "seed of everything drawn here")
 
     @property
@@ -114,17 +194,24 @@ class InstanceOptions(Options):
         """Combinations that make no sense."""
         name = self.data_processor
         for flag, given, served in (
-            ("full_sentences", self.full_sentences, ("mlm", "t5")),
+            ("full_sentences", self.full_sentences, BLOCKS),
             ("dynamic_masking", self.dynamic_masking, MASKED),
             ("packing", self.packing, PACKABLE),
             ("sentence_selection_strategy", self.sentence_selection_strategy != "lead", ("gsg",)),
-            ("short_seq_prob", self.short_seq_prob != 0.1, ("bert", "albert")),
+            ("short_seq_prob", self.short_seq_prob != 0.1, CHUNKS),
+            ("sentiment_path", self.sentiment_path, ("skep",)),
+            ("pair_path", self.pair_path, ("skep",)),
+            ("pair_distance", self.pair_distance != 3, ("skep",)),
         ):
             if given and name not in served:
                 raise ConfigError(
                     f"--{flag} has no meaning for --data_processor {name}, only for {', '.join(served)}; "
                     "leave it out."
                 )
+        if name == "skep" and not self.sentiment_path:
+            raise ConfigError(
+                "--data_processor skep needs sentiment words; give their list with --sentiment_path."
+            )
         if self.full_sentences and self.packing:
             raise ConfigError("--full_sentences and --packing are two ways to fill rows; choose one of them.")
         if self.overflow == "split" and name in UNSPLITTABLE:

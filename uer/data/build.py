@@ -31,6 +31,7 @@ from pathlib import Path
 from typing import Any
 
 from uer import __version__
+from uer.config.options import Options
 from uer.config.preprocess import InstanceOptions, MaskingOptions, PreprocessOptions
 from uer.data.objectives.base import MaskedObjective, TokenIds
 from uer.data.objectives.bert import ONE_DOCUMENT
@@ -42,10 +43,21 @@ from uer.data.store import VERSION, Store, merge_stores
 from uer.data.workers import run_jobs
 from uer.errors import DataError, EnvironmentFault
 from uer.tokenizers.base import Tokenizer
-from uer.utils.files import write_fault
+from uer.utils.files import require_file, sha256, write_fault
 from uer.utils.logging import logger
 
 OUTCOMES = {"truncate": "cut", "split": "split", "drop": "left out", "error": "refused"}
+
+# Counts of what lists were to find → what to say when there is none.
+NOTHING_FOUND = {
+    ("entities", "phrases"): (
+        "no entity or phrase was found in the text, so --knowledge_masking would hide single tokens only; "
+        "give a list that fits it with --knowledge_path, or a corpus with the field spans."
+    ),
+    ("sentiment_words", "sentiment_pairs"): (
+        "no sentiment word was found in the text; give a list that fits it with --sentiment_path."
+    ),
+}
 
 
 @dataclass
@@ -81,7 +93,9 @@ def build_dataset(
     sources = find_sources(files.corpus_path)
     target_tokenizer = target_tokenizer or tokenizer
     header = _describe(options, masking, tokenizer, target_tokenizer)
-    with _part_folder(files, sources, header, masking.to_dict()) as folder:
+    lists = _digests(masking, "knowledge_path", "similar_words_path")
+    lists += _digests(options, "sentiment_path", "pair_path")
+    with _part_folder(files, sources, header, masking.to_dict(), lists) as folder:
         builder = PartBuilder(
             sources, options, masking, tokenizer, target_tokenizer, files.encoding_errors, folder
         )
@@ -95,6 +109,13 @@ def build_dataset(
         built.header = Store(files.dataset_path).header
         shutil.rmtree(folder)
     return built
+
+
+def _digests(options: Options, *names: str) -> list[str]:
+    """Checksums of the lists that options name."""
+    return [
+        sha256(require_file(path, "list", f"--{name}")) for name in names for path in getattr(options, name)
+    ]
 
 
 def _describe(
@@ -117,9 +138,7 @@ def _describe(
 
 
 @contextlib.contextmanager
-def _part_folder(
-    files: PreprocessOptions, sources: list[Source], *settings: dict[str, Any]
-) -> Iterator[Path]:
+def _part_folder(files: PreprocessOptions, sources: list[Source], *settings: Any) -> Iterator[Path]:
     """A hidden folder beside the dataset for its parts; the same work finds it again, other work does not.
 
     It stays when the run fails, and the same command goes on with what it holds. A lock keeps a second run
@@ -206,11 +225,15 @@ def _join_headers(parts: list[Path], sources: list[Source], options: InstanceOpt
             first.setdefault("fault", (source, header["first_fault"]))
         if header["first_skipped"] is not None:
             first.setdefault("skipped", (source, header["first_skipped"]))
-    if options.data_processor == "bert" and 0 < counts["documents"] <= counts["cut_documents"] + 1:
-        raise DataError(ONE_DOCUMENT, path=sources[0].path)
+    paired = options.data_processor in ("bert", "structbert")
+    if paired and 0 < counts["documents"] <= counts["cut_documents"] + 1:
+        raise DataError(ONE_DOCUMENT.format(options.data_processor), path=sources[0].path)
     _warn(counts, first, options)
     if instances == 0:
         raise _no_instances(sources, counts, options)
+    for names, message in NOTHING_FOUND.items():
+        if counts.keys() & set(names) and not sum(counts[name] for name in names):
+            raise DataError(message, path=sources[0].path)
     found = {"instances": instances, "counts": dict(sorted(counts.items())), "sources": files}
     return {**found, "labels_num": labels_num} if labels_num else found
 
@@ -261,6 +284,7 @@ def _warn(counts: Counter, first: dict[str, tuple[Source, int]], options: Instan
             "cut_documents",
             "{:,} lines or documents longer than 8 MiB were cut. Are documents parted as they should?",
         ),
+        ("lost_spans", "{:,} spans do not lie between whole tokens and were left out."),
         (
             "over_length",
             f"{{:,}} texts were longer than an instance and were {OUTCOMES[options.on_overflow]}.",

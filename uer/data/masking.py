@@ -2,57 +2,85 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 
 from uer.config.preprocess import MaskingOptions
 from uer.data.batch import IGNORE
 
+# What knowledge says of a token: a basic unit begins with it; a unit when phrases (entities) are whole; it
+# lies in a phrase (an entity).
+BASIC, PHRASE, IN_PHRASE, ENTITY, IN_ENTITY = 1, 2, 4, 8, 16
+UNITS = np.array([BASIC, PHRASE, ENTITY])  # by level
+INSIDE = np.array([0, IN_PHRASE, IN_ENTITY])
+# Of the lots in [0, 1) those below the first become the mask token, the others below the second a random one.
+LOTS = (0.8, 0.9)
+
 
 class Masker:
     """Hides tokens of padded rows (Devlin et al. 2019; spans: Joshi et al. 2020; whole words: Cui et al.
-    2021).
+    2021; phrases and entities: Sun et al. 2019; n-grams and similar words: Cui et al. 2020).
 
     Of a row with n real tokens, special ones counted, max(1, round(rate·n)) are to be predicted; special
     tokens never are. Eight of ten become the mask token, one a random ordinary token, one stays. The unit
     of choice is a token, a word, or a span; a unit that would exceed what is left of the budget is passed
-    over, and the lot of ten is drawn once a unit (random tokens are drawn one by one).
+    over, and the lot of ten is drawn once a unit (random tokens are drawn one by one). With knowledge each
+    row draws a level: basic units, or phrases, or entities first and basic units for the rest of its budget.
+    N-grams are runs of words (tokens), of random length. With similar words each word of a unit that would be
+    hidden becomes one that is like it, or random tokens when none is known.
 
     Args:
         options: rate and unit.
         mask_id: what hides a token.
         special_ids: ids that are never hidden and never put in a token's place.
         vocab_size: number of ids.
+        lots: see `LOTS`.
+
+    Attributes:
+        similar: finds similar words (`uer.data.similar.SimilarWords`); set by whoever has a tokenizer.
     """
 
+    similar: Callable[..., tuple[np.ndarray, np.ndarray]] | None = None
+
     def __init__(
-        self, options: MaskingOptions, *, mask_id: int, special_ids: tuple[int, ...], vocab_size: int
+        self,
+        options: MaskingOptions,
+        *,
+        mask_id: int,
+        special_ids: tuple[int, ...],
+        vocab_size: int,
+        lots: tuple[float, float] = LOTS,
     ) -> None:
-        self.options, self.mask_id, self.vocab_size = options, mask_id, vocab_size
+        self.options, self.mask_id, self.vocab_size, self.lots = options, mask_id, vocab_size, lots
         self._special = np.array(sorted(set(special_ids)), np.int64)
         self._ordinary = np.ones(vocab_size, bool)  # by id
         self._ordinary[self._special] = False
         lengths = np.arange(1, options.span_max_length + 1)
         weights = options.span_geo_prob * (1 - options.span_geo_prob) ** (lengths - 1)
         self._span_cdf = np.cumsum(weights / weights.sum())[:-1]
+        shares = np.array(options.ngram_shares or (1.0,))
+        self._ngram_cdf = np.cumsum(shares / shares.sum())[:-1]
+        self._levels = np.array(options.knowledge_levels) / sum(options.knowledge_levels)
 
     def __call__(
         self,
         src: np.ndarray,
         lengths: np.ndarray,
         rng: np.random.Generator,
-        word_begins: np.ndarray | None = None,
+        marks: np.ndarray | None = None,
     ) -> tuple[np.ndarray, np.ndarray]:
         """Hide tokens.
 
         Args:
             src: int64 [B, L], padded on the right.
             lengths: [B], real tokens of each row.
-            word_begins: bool [B, L], true where a token begins a word; needed for whole words.
+            marks: [B, L], for whole words: not 0 where a token begins a word; for knowledge the bits above.
 
         Returns:
             The rows as the model sees them, and the labels [B, L].
         """
-        places, hidden = self.draw(src, lengths, rng, word_begins)
+        places, hidden = self.draw(src, lengths, rng, marks)
         labels, masked = np.full(src.shape, IGNORE), src.copy()
         labels.reshape(-1)[places] = src.reshape(-1)[places]
         masked.reshape(-1)[places] = hidden
@@ -63,24 +91,43 @@ class Masker:
         src: np.ndarray,
         lengths: np.ndarray,
         rng: np.random.Generator,
-        word_begins: np.ndarray | None = None,
+        marks: np.ndarray | None = None,
     ) -> tuple[np.ndarray, np.ndarray]:
         """As a call, but sparse: the places (row · L + column) of the tokens to predict, ascending, and
         what the model sees there."""
-        chosen, lot = self.choose(src, lengths, rng, word_begins)
+        chosen, lot = self.choose(src, lengths, rng, marks)
         places = np.flatnonzero(chosen)
-        hidden = src.reshape(-1)[places]
-        hidden[lot < 0.8] = self.mask_id
-        random = np.flatnonzero((lot >= 0.8) & (lot < 0.9))
-        hidden[random] = self.random_ids(len(random), rng)
-        return places, hidden
+        words = None
+        if self.similar is not None and marks is not None:
+            words = (run_begins(chosen) | (marks & BASIC != 0)).reshape(-1)[places]
+        return places, self.replace(src.reshape(-1)[places], lot, rng, words)
+
+    def replace(
+        self, ids: np.ndarray, lot: np.ndarray, rng: np.random.Generator, words: np.ndarray | None = None
+    ) -> np.ndarray:
+        """What the model sees instead of tokens [n], by their lots in [0, 1); `ids` is changed.
+
+        Args:
+            words: bool [n], where words begin, for similar ones; None: each token is one.
+        """
+        hides, random = lot < self.lots[0], (lot >= self.lots[0]) & (lot < self.lots[1])
+        if self.similar is None:
+            ids[hides] = self.mask_id
+        else:
+            begins = np.arange(len(ids)) if words is None else np.flatnonzero(words)
+            like, found = self.similar(ids, np.diff(np.append(begins, len(ids))), rng)
+            ids[hides & found] = like[hides & found]
+            random |= hides & ~found
+        random = np.flatnonzero(random)
+        ids[random] = self.random_ids(len(random), rng)
+        return ids
 
     def choose(
         self,
         src: np.ndarray,
         lengths: np.ndarray,
         rng: np.random.Generator,
-        word_begins: np.ndarray | None = None,
+        marks: np.ndarray | None = None,
     ) -> tuple[np.ndarray, np.ndarray]:
         """The tokens to predict, bool [B, L], and for each of them its unit's lot in [0, 1)."""
         free = self._ordinary.take(src)
@@ -89,8 +136,15 @@ class Masker:
         if self.options.span_masking:
             return choose_units(free, self._span_begins(free, rng), budget, rng)
         if self.options.whole_word_masking:
-            assert word_begins is not None, "whole words need word borders"
-            return choose_units(free, word_begins, budget, rng)
+            assert marks is not None, "whole words need word borders"
+            return choose_units(free, self._ngrams(free, marks != 0, rng), budget, rng)
+        if self.options.ngram_shares:
+            return choose_units(free, self._ngrams(free, free, rng), budget, rng)
+        if self.options.knowledge_masking:
+            assert marks is not None, "phrases and entities need their places"
+            level = rng.choice(len(UNITS), len(free), p=self._levels)
+            known = (marks & INSIDE[level][:, None]) != 0
+            return choose_units(free, (marks & UNITS[level][:, None]) != 0, budget, rng, first=known)
         chosen = choose_tokens(free, budget, rng)
         return chosen, rng.random(np.count_nonzero(chosen))
 
@@ -103,17 +157,37 @@ class Masker:
 
     def _span_begins(self, free: np.ndarray, rng: np.random.Generator) -> np.ndarray:
         """True where a span begins: runs of free tokens are cut from the left into spans of random length."""
-        begins = run_begins(free)
-        rows, columns = np.nonzero(begins)
-        if len(rows) == 0:
-            return begins
-        run = np.cumsum(begins)[free.ravel()] - 1
-        sizes = np.bincount(run, minlength=len(rows))
-        steps = 1 + np.searchsorted(self._span_cdf, rng.random((len(rows), int(sizes.max()))), side="right")
-        ends = np.cumsum(steps, axis=1)
-        inside, order = np.nonzero(ends < sizes[:, None])
-        begins[rows[inside], columns[inside] + ends[inside, order]] = True
-        return begins
+        return join(free, free, self._span_cdf, rng)
+
+    def _ngrams(self, free: np.ndarray, words: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+        """True where an n-gram of words begins; words themselves when nothing is said of n-grams."""
+        return join(free, words, self._ngram_cdf, rng) if self.options.ngram_shares else words
+
+
+def join(free: np.ndarray, words: np.ndarray, cdf: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """Where units of several words begin: the words of each run of free tokens, from the left, 1, 2, … at a
+    time as the lot falls.
+
+    Args:
+        free: bool [B, L]. words: bool [B, L], where words begin; where a run does, one begins.
+        cdf: [n - 1], the probabilities of 1, of at most 2, …, of at most n - 1 words.
+
+    Returns:
+        bool [B, L]
+    """
+    runs = run_begins(free)
+    begins = np.flatnonzero((words | runs) & free)
+    if len(begins) == 0:
+        return runs
+    run = np.cumsum(runs)[begins] - 1  # of each word
+    sizes = np.bincount(run)  # every run begins with a word
+    steps = 1 + np.searchsorted(cdf, rng.random((len(sizes), int(sizes.max()))), side="right")
+    ends = np.cumsum(steps, axis=1)
+    inside, order = np.nonzero(ends < sizes[:, None])
+    out = runs.copy()
+    first = np.cumsum(sizes) - sizes
+    out.reshape(-1)[begins[first[inside] + ends[inside, order]]] = True
+    return out
 
 
 def run_begins(free: np.ndarray) -> np.ndarray:
@@ -143,7 +217,11 @@ def choose_tokens(free: np.ndarray, budget: np.ndarray, rng: np.random.Generator
 
 
 def choose_units(
-    free: np.ndarray, begins: np.ndarray, budget: np.ndarray, rng: np.random.Generator
+    free: np.ndarray,
+    begins: np.ndarray,
+    budget: np.ndarray,
+    rng: np.random.Generator,
+    first: np.ndarray | None = None,
 ) -> tuple[np.ndarray, np.ndarray]:
     """Whole units in random order until a row's budget is spent; units larger than what is left are passed
     over.
@@ -153,6 +231,7 @@ def choose_units(
         begins: bool [B, L]; a unit reaches from a free token that begins one (or a run) to the next such
             token.
         budget: [B].
+        first: bool [B, L]; units that begin there have their turn before the others.
 
     Returns:
         bool [B, L] and the lot in [0, 1) of each chosen token's unit.
@@ -162,7 +241,8 @@ def choose_units(
     count = int(begins.sum())
     sizes = np.bincount(unit[free], minlength=count)
     row = np.nonzero(begins)[0]
-    order = np.lexsort((rng.random(count), row))
+    lots = rng.random(count)
+    order = np.lexsort((lots, row) if first is None else (lots, ~first[begins], row))
     per_row = np.bincount(row, minlength=len(free))
     place = np.arange(count) - np.repeat(np.cumsum(per_row) - per_row, per_row)
     table = np.zeros((len(free), int(per_row.max(initial=0))), np.int64)

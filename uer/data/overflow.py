@@ -56,11 +56,13 @@ def limit_texts(part: Part, limit: int, policy: str, *, split_here: bool = True)
     documents = part.documents
     if documents is not None:
         documents = np.searchsorted(numbers, documents)
+    places = ragged_index(begins, lengths)
     return Part(
-        ids=part.ids[ragged_index(begins, lengths)],
+        ids=part.ids[places],
         lengths=lengths,
         lines=part.lines[numbers],
         documents=documents,
         own=part.own,
+        spans=None if part.spans is None else part.spans[places],
         counts=part.counts,
     )

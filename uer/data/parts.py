@@ -10,17 +10,22 @@ import numpy as np
 
 from uer.config.preprocess import TWO_TOKENIZERS, InstanceOptions, MaskingOptions
 from uer.data.decode import decode_lines
+from uer.data.knowledge import KnowledgeFinder, count_knowledge, token_spans
 from uer.data.objectives import OBJECTIVES
 from uer.data.objectives.base import MaskedObjective, Objective, Part, TokenIds
 from uer.data.random import generator
 from uer.data.records import Records, of_fields, of_plain
+from uer.data.sentiment import SentimentFinder, count_sentiment
 from uer.data.sources import Source
 from uer.data.spans import Span, lines_before, read_span, spans
 from uer.data.store import write_arrays
-from uer.data.words import WordFinder
+from uer.data.words import Finder, WordFinder
 from uer.errors import DataError
 from uer.tokenizers.base import Tokenizer
 from uer.utils.lazy import pick_class
+
+# Array beside the tokens → how often there is what a list was to find.
+FOUND = {"knowledge": count_knowledge, "sentiment": count_sentiment}
 
 
 def make_objective(
@@ -61,10 +66,20 @@ class PartBuilder:
             self.masking,
             TokenIds.of(self.target_tokenizer),
         )
-        if self.masking.whole_word_masking and isinstance(self.objective, MaskedObjective):
-            finder = WordFinder(self.tokenizer)
+        if isinstance(self.objective, MaskedObjective) and self.objective.beside:
+            finder = self._finder()
             finder.prepare()
             self.objective.find_words = finder
+        if isinstance(self.objective, MaskedObjective) and self.objective.static:
+            self.objective.know_similar(self.tokenizer)
+
+    def _finder(self) -> Finder:
+        """What says of tokens which of them are hidden together."""
+        if self.objective.beside == "sentiment":
+            return SentimentFinder(self.tokenizer, self.options)
+        if self.masking.knowledge_masking:
+            return KnowledgeFinder(self.tokenizer, self.masking.knowledge_path)
+        return WordFinder(self.tokenizer)
 
     def path(self, index: int) -> Path:
         """The file of part `index`."""
@@ -99,6 +114,9 @@ class PartBuilder:
         ]
         columns = self.objective.columns()
         arrays = self.objective.build(part, rngs)
+        for name, count in FOUND.items():
+            if name in columns:
+                part.counts.update(count(arrays[name]))
         first_skipped = records.first_skipped
         if first_skipped is not None:
             first_skipped += lines_before(source, span)
@@ -121,7 +139,10 @@ class PartBuilder:
         if source.plain:
             return of_plain(lines, kind), lines.first_fault
         header = source.columns is not None and span.start == 0
-        records = of_fields(lines, kind, source.columns, errors=self.encoding_errors, skip_first=header)
+        spans = self.masking.knowledge_masking and isinstance(self.objective, MaskedObjective)
+        records = of_fields(
+            lines, kind, source.columns, errors=self.encoding_errors, skip_first=header, spans=spans
+        )
         return records, lines.first_fault
 
     def _encode(self, records: Records) -> Part:
@@ -129,6 +150,9 @@ class PartBuilder:
         lines."""
         ids, offsets = self.tokenizer.encode_batch(records.texts)
         part = Part(ids, np.diff(offsets), records.lines, records.documents, counts=records.counts)
+        if records.spans is not None:
+            part.spans, lost = token_spans(self.tokenizer, records.texts, records.spans, ids, offsets)
+            part.counts["lost_spans"] = lost
         if records.documents is not None:
             part.own = len(records.documents) - 1
         elif self.objective.corpus == "lines" and not part.lengths.all():
@@ -158,6 +182,8 @@ class PartBuilder:
             if len(ids) == 0:
                 continue
             part.ids = np.concatenate((part.ids, ids))
+            if part.spans is not None:
+                part.spans = np.concatenate((part.spans, np.zeros(len(ids), np.uint8)))
             part.lengths = np.concatenate((part.lengths, np.diff(offsets)))
             part.lines = np.append(part.lines, np.zeros(size, np.int64))
             part.documents = np.append(part.documents, part.documents[-1] + size)

@@ -4,14 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
+import numpy as np
+
 from uer.config.preprocess import (
     DATA_PROCESSORS,
+    PAIR_KINDS,
     TARGETS_CUT,
     TWO_TOKENIZERS,
     InstanceOptions,
     MaskingOptions,
 )
 from uer.data.batch import Batch
+from uer.data.knowledge import knowledge_of
 from uer.data.mixture import Mixture
 from uer.data.objectives.base import MaskedObjective, Objective, TokenIds
 from uer.data.order import BatchOrder
@@ -52,6 +56,7 @@ def check_dataset(
     target_fingerprint: str | None = None,
     vocab_size: int | None = None,
     max_seq_length: int | None = None,
+    sp_labels_num: int | None = None,
 ) -> None:
     """Hold a dataset against what the run expects of it; None expects nothing.
 
@@ -61,6 +66,7 @@ def check_dataset(
         fingerprint, vocab_size: those of the tokenizer in use.
         target_fingerprint: that of the target tokenizer, for objectives that have one.
         max_seq_length: positions of the model, when it has a limited number.
+        sp_labels_num: classes of the sp target, when the model has it.
 
     Raises:
         DataError: it was made for something else; the message names both, and how to make the right one.
@@ -77,6 +83,13 @@ def check_dataset(
         raise DataError(
             f"a dataset of --data_processor {store.objective} has labels for --target {' '.join(made)}, not "
             f"for {' '.join(targets)}; {again}, or change --target.",
+            path=store.path,
+        )
+    kinds = PAIR_KINDS.get(store.objective, 2)
+    if sp_labels_num is not None and sp_labels_num < kinds:
+        raise DataError(
+            f"a dataset of --data_processor {store.objective} tells {kinds} kinds of pairs apart, and the sp "
+            f"target {sp_labels_num}; give --sp_labels_num {kinds}.",
             path=store.path,
         )
     tokens = TokenIds.from_json(header["tokenizer"])
@@ -113,6 +126,15 @@ def _check_tokenizer(
             "right dataset with preprocess.py.",
             path=store.path,
         )
+
+
+def _beside(store: Store, tokenizer: Tokenizer | None, objective: MaskedObjective) -> np.ndarray:
+    """What is hidden together, of the dataset or of a file beside it."""
+    if objective.beside == "knowledge":
+        return knowledge_of(store, tokenizer, objective.masking.knowledge_path)
+    if objective.beside == "word":
+        return words_of(store, tokenizer)
+    return store[objective.beside]
 
 
 class PretrainData:
@@ -152,8 +174,10 @@ class PretrainData:
         self._arrays = store.arrays
         masks = isinstance(self.objective, MaskedObjective)
         static = masks and self.objective.static
-        if masks and not static and self.objective.masking.whole_word_masking:
-            self._arrays["word"] = words_of(store, tokenizer)
+        if masks and not static and self.objective.beside:
+            self._arrays[self.objective.beside] = _beside(store, tokenizer, self.objective)
+        if masks and not static and tokenizer is not None:
+            self.objective.know_similar(tokenizer)
         if static and masking is not None and masking != self.objective.masking:
             logger.warning(
                 f"{store.path}: tokens were hidden by preprocess.py, so masking flags have no effect here; "

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from uer.data.decode import Lines
+from uer.data.knowledge import TextSpan, parse_spans
 from uer.errors import DataError, suggestion
 
 Row = dict[str, Any]
@@ -27,6 +28,7 @@ class Records:
         documents: int64 [D + 1], where each document begins among the texts.
         seconds: second columns, None where a row has none.
         labels: the labels.
+        spans: phrases and entities of each text, when they are asked for.
         counts: lines, blank ones, skipped ones, ….
         first_skipped: number of the first line that was skipped.
     """
@@ -36,6 +38,7 @@ class Records:
     documents: np.ndarray | None = None
     seconds: list[str | None] | None = None
     labels: list[int] | None = None
+    spans: list[list[TextSpan]] | None = None
     counts: Counter = field(default_factory=Counter)
     first_skipped: int | None = None
 
@@ -134,7 +137,13 @@ def of_plain(lines: Lines, kind: str) -> Records:
 
 
 def of_fields(
-    lines: Lines, kind: str, columns: tuple[str, ...] | None, *, errors: str, skip_first: bool
+    lines: Lines,
+    kind: str,
+    columns: tuple[str, ...] | None,
+    *,
+    errors: str,
+    skip_first: bool,
+    spans: bool = False,
 ) -> Records:
     """Records of JSON lines (`columns` None) or of a table with a header.
 
@@ -144,9 +153,11 @@ def of_fields(
         kind: as `Objective.corpus`.
         errors: what to do with unpaired surrogates in JSON strings; as `--encoding_errors`.
         skip_first: the first line is the header.
+        spans: read the field `spans` too, where there is one.
 
     Raises:
-        DataError: not JSON, a field is missing or not text, a row has too few columns; with the line.
+        DataError: not JSON, a field is missing or not text, spans of another form, a row has too few columns;
+            with the line.
     """
     counts = Counter(lines.counts)
     rows = (
@@ -164,20 +175,51 @@ def of_fields(
     texts: list[str] = []
     numbers: list[int] = []
     begins: list[int] = []
+    found: list[list[TextSpan]] = []
     for number, row in rows:
         text = " ".join(_fields(row, kind, number))
-        pieces = [piece for piece in text.split("\n") if piece.strip()] if kind == "documents" else [text]
         if not text.strip():
             counts["blank_lines"] += 1
             continue
+        own = _spans(row.get("spans"), text, number) if spans else []
         begins.append(len(texts))
-        texts += pieces
-        numbers += [number] * len(pieces)
+        for start, piece in _pieces(text) if kind == "documents" else [(0, text)]:
+            texts.append(piece)
+            numbers.append(number)
+            found.append(_within(own, start, start + len(piece)))
+    named = found if any(found) else None
     if kind == "lines":
-        return Records(texts, np.array(numbers, np.int64), counts=counts)
+        return Records(texts, np.array(numbers, np.int64), spans=named, counts=counts)
     counts["documents"] = len(begins)
     documents = np.array([*begins, len(texts)], np.int64)
-    return Records(texts, np.array(numbers, np.int64), documents, counts=counts)
+    return Records(texts, np.array(numbers, np.int64), documents, spans=named, counts=counts)
+
+
+def _pieces(text: str) -> Iterator[tuple[int, str]]:
+    """The lines of a document that are not blank, and where each begins."""
+    start = 0
+    for piece in text.split("\n"):
+        if piece.strip():
+            yield start, piece
+        start += len(piece) + 1
+
+
+def _spans(value: Any, text: str, number: int) -> list[TextSpan]:
+    if value is None:
+        return []
+    try:
+        return parse_spans(value, text)
+    except DataError as error:
+        raise DataError(error.message, line=number) from error
+
+
+def _within(spans: list[TextSpan], start: int, end: int) -> list[TextSpan]:
+    """The spans that lie in a piece of a text, counted from its beginning."""
+    return [
+        TextSpan(span.start - start, span.end - start, span.level)
+        for span in spans
+        if start <= span.start and span.end <= end
+    ]
 
 
 def _fields(row: Row, kind: str, number: int) -> list[Any]:

@@ -24,7 +24,7 @@ from uer.utils.lazy import optional
 FORMATS = {".jsonl": "jsonl", ".json": "jsonl", ".parquet": "parquet", ".tsv": "tsv"}
 COMPRESSIONS = (".gz", ".zst")
 # What the fields of a record may be called. A table whose first line holds nothing else has a header.
-FIELDS = ("text", "text_a", "text_b", "label", "source", "target")
+FIELDS = ("text", "text_a", "text_b", "label", "source", "target", "spans")
 
 
 @dataclass(frozen=True)

@@ -15,6 +15,7 @@ CONFIGS = {
     "mlm": "models/bert/base_config.json",
     "cls": "models/bert/base_config.json",
     "cls_mlm": "models/bert/base_config.json",
+    "skep": "models/skep/ernie_1.0_large_config.json",
     "lm": "models/gpt2/config.json",
     "bilm": "models/rnn/bilstm_config.json",
     "albert": "models/albert/base_config.json",
@@ -23,6 +24,10 @@ CONFIGS = {
     "prefixlm": "models/bert/base_config.json",
     "gsg": "models/pegasus/base_config.json",
     "bart": "models/bart/base_config.json",
+    "electra": "models/electra/base_config.json",
+    "ernie_health": "models/ernie-health/base_config.json",
+    "structbert": "models/structbert/large_config.json",
+    "pert": "models/pert/base_config.json",
 }
 
 

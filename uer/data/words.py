@@ -1,7 +1,8 @@
 """Where words begin among tokens: pieces of Latin words, jieba's words in Chinese text (`uer.data.chinese`).
 
 Whole-word masking asks for it. It is computed once for all tokens of a dataset: by `preprocess.py
---whole_word_masking` into the dataset, or at the first need into a file beside it (`dataset.pt.words`).
+--whole_word_masking` into the dataset, or at the first need into a file beside it (`dataset.pt.words`). Other
+facts of the same kind (`Beside`) are found and kept in the same way.
 """
 
 from __future__ import annotations
@@ -9,8 +10,9 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import NamedTuple, Protocol
 
 import numpy as np
 
@@ -44,9 +46,10 @@ class WordFinder:
 
     Args:
         tokenizer: whose ids the tokens are.
+        chinese: join Chinese characters to jieba's words; else each is a word.
     """
 
-    def __init__(self, tokenizer: Tokenizer) -> None:
+    def __init__(self, tokenizer: Tokenizer, *, chinese: bool = True) -> None:
         tokens = list(tokenizer.convert_ids_to_tokens(range(tokenizer.vocab_size)))
         special = tokenizer.special_ids
         marker = next((mark for mark in ("▁", "Ġ") if sum(t.startswith(mark) for t in tokens) > 1), None)
@@ -58,7 +61,7 @@ class WordFinder:
             if number in special:
                 kinds.append(HEAD)
             elif is_chinese(text) and tokenizer.name != "space":
-                kinds.append(CHINESE)
+                kinds.append(CHINESE if chinese else HEAD)
             elif marker:
                 kinds.append(HEAD if token.startswith(marker) or not text[:1].isalnum() else TAIL)
             elif pieces and token.startswith("##") and len(token) > 2:
@@ -105,6 +108,34 @@ class WordFinder:
                 chinese_words()
 
 
+class Finder(Protocol):
+    """Says something of every token."""
+
+    def __call__(self, ids: np.ndarray) -> np.ndarray:
+        """uint8 [N]."""
+
+    def prepare(self) -> None:
+        """Load now what processes that are forked will share."""
+
+
+class Beside(NamedTuple):
+    """Something found in the tokens of a dataset, uint8 a token, kept in a file beside it.
+
+    Attributes:
+        name: of the array, in the file.
+        suffix: of the file.
+        found: what is found, in words.
+        make: gives the finder.
+        key: says what was looked for, so that the file is made anew for something else.
+    """
+
+    name: str
+    suffix: str
+    found: str
+    make: Callable[[], Finder] | None
+    key: str = ""
+
+
 def words_of(store: Store, tokenizer: Tokenizer | None) -> np.ndarray:
     """uint8 beside the tokens of a dataset, 1 where a word begins: from the dataset, or from the file
     beside it, which is made when it is not there.
@@ -117,29 +148,38 @@ def words_of(store: Store, tokenizer: Tokenizer | None) -> np.ndarray:
     """
     if "word" in store:
         return store["word"]
-    path = store.path.with_name(store.path.name + ".words")
-    if (found := _read(path, store)) is not None:
-        return found
-    if tokenizer is None:
+    make = None if tokenizer is None else lambda: WordFinder(tokenizer)
+    found = beside(store, Beside("word", ".words", "words", make))
+    if found is None:
         raise DataError(
             "--whole_word_masking needs the borders of words, which the dataset lacks; run preprocess.py "
             "with --whole_word_masking too.",
             path=store.path,
         )
+    return found
+
+
+def beside(store: Store, what: Beside) -> np.ndarray | None:
+    """The content of the file beside a dataset, which is made when it is not there; None if it is not and
+    `what.make` is None."""
+    path = store.path.with_name(store.path.name + what.suffix)
+    if (found := _read(path, store, what)) is not None or what.make is None:
+        return found
     with _locked(path):
-        if (found := _read(path, store)) is None:  # another process may have made it meanwhile
-            _write(path, store, tokenizer)
-            found = _read(path, store)
+        if (found := _read(path, store, what)) is None:  # another process may have made it meanwhile
+            _write(path, store, what)
+            found = _read(path, store, what)
     assert found is not None
     return found
 
 
-def _read(path: Path, store: Store) -> np.ndarray | None:
+def _read(path: Path, store: Store, what: Beside) -> np.ndarray | None:
     """The file's content if it belongs to the dataset."""
     with contextlib.suppress(DataError):
         side = Store(path)
-        if side.header.get("tokens") == store.header["arrays"]["tokens"]:
-            return side["word"]
+        same = side.header.get("tokens") == store.header["arrays"]["tokens"]
+        if same and side.header.get("key", "") == what.key:
+            return side[what.name]
     return None
 
 
@@ -155,11 +195,11 @@ def _locked(path: Path) -> Iterator[None]:
         raise write_fault(path, error) from error
 
 
-def _write(path: Path, store: Store, tokenizer: Tokenizer) -> None:
-    """Find the words of all tokens, on all processors, and write them in constant memory."""
+def _write(path: Path, store: Store, what: Beside) -> None:
+    """Find it in all tokens, on all processors, and write it in constant memory."""
     tokens = store["tokens"]
-    finder = WordFinder(tokenizer)
-    logger.info(f"Finding the words of {len(tokens):,} tokens; they are kept in {path}.")
+    finder = what.make()
+    logger.info(f"Finding the {what.found} of {len(tokens):,} tokens; they are kept in {path}.")
     finder.prepare()
     progress = ByteProgress(len(tokens))
 
@@ -180,7 +220,8 @@ def _write(path: Path, store: Store, tokenizer: Tokenizer) -> None:
                 following += BLOCK
 
     try:
-        header = {"objective": "words", "instances": len(tokens), "tokens": store.header["arrays"]["tokens"]}
-        write_store(path, header, {"word": Column("<u1")}, {"word": len(tokens)}, chunks)
+        header = {"objective": what.found, "instances": len(tokens), "key": what.key}
+        header["tokens"] = store.header["arrays"]["tokens"]
+        write_store(path, header, {what.name: Column("<u1")}, {what.name: len(tokens)}, chunks)
     finally:
         progress.close()

@@ -47,7 +47,7 @@ def build_model(config: ModelConfig, vocab_size: int, tgt_vocab_size: int | None
     if config.tie_weights:
         _tie_output(model)
     if model.generator is not None:
-        _share_parts(model, config.generator_shares)
+        share_parts(model, config.generator_shares)
     return model
 
 
@@ -185,6 +185,10 @@ def build_target(name: str, config: ModelConfig, vocab_size: int) -> nn.Module:
         return target(width, vocab_size)
     if name == "sp":
         return target(width, config.sp_labels_num)
+    if name == "polarity":
+        return target(width)
+    if name == "pair":
+        return target(width, vocab_size)
     if name == "rtd":
         return target(width, hidden_act=config.hidden_act)
     if name == "mts":
@@ -285,8 +289,12 @@ def _tie_output(model: Model) -> None:
         _share(targets["lm"].output_layer, embedding.word.embedding, "--tie_weights")
 
 
-def _share_parts(model: Model, names: tuple[str, ...]) -> None:
-    """One tensor each for these parts of the embeddings of model and generator."""
+def share_parts(model: Model, names: tuple[str, ...]) -> None:
+    """One tensor each for these parts of the embeddings of model and generator: the model's.
+
+    Raises:
+        ConfigError: one of the two lacks a part, or has it in another size.
+    """
     own, other = model.embedding, model.generator.embedding
     for name in names:
         if getattr(own, name, None) is None or getattr(other, name, None) is None:
@@ -294,10 +302,28 @@ def _share_parts(model: Model, names: tuple[str, ...]) -> None:
                 f"generator_shares names '{name}', which the embedding of the model or of its generator "
                 "lacks; leave it out."
             )
-        theirs = dict(getattr(other, name).named_modules())
-        for place, module in getattr(own, name).named_modules():
-            for leaf, parameter in module.named_parameters(recurse=False):
-                _same_tensor(theirs[place], leaf, parameter, "generator_shares")
+        theirs = getattr(other, name)
+        for place, parameter in getattr(own, name).named_parameters():
+            path, _, leaf = place.rpartition(".")
+            _same_tensor(theirs.get_submodule(path), leaf, parameter, "generator_shares")
+    if model.generator.config.tie_weights:
+        _tie_output(model.generator)
+
+
+def part_parameters(model: Model, name: str) -> list[tuple[str, nn.Parameter, nn.Parameter]]:
+    """Of a part of the embedding the names, and the parameters of model and generator."""
+    theirs = dict(getattr(model.generator.embedding, name).named_parameters())
+    return [
+        (f"embedding.{name}.{place}", parameter, theirs[place])
+        for place, parameter in getattr(model.embedding, name).named_parameters()
+    ]
+
+
+def separate_parts(model: Model, names: tuple[str, ...]) -> None:
+    """Give the generator tensors of its own for these parts, equal to those that it shared."""
+    for name in names:
+        for place, _, _ in part_parameters(model, name):
+            model.untie(f"generator.{place}")
     if model.generator.config.tie_weights:
         _tie_output(model.generator)
 

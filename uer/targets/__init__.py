@@ -10,4 +10,6 @@ TARGETS = {
     "mts": "uer.targets.mts:MtsTarget",
     "csp": "uer.targets.csp:CspTarget",
     "pert": "uer.targets.pert:PertTarget",
+    "polarity": "uer.targets.sentiment:PolarityTarget",
+    "pair": "uer.targets.sentiment:PairTarget",
 }

@@ -13,4 +13,9 @@ OBJECTIVES = {
     "gsg": "uer.data.objectives.gsg:Gsg",
     "bart": "uer.data.objectives.bart:Bart",
     "cls_mlm": "uer.data.objectives.cls:ClsMlm",
+    "skep": "uer.data.objectives.skep:Skep",
+    "electra": "uer.data.objectives.electra:Electra",
+    "ernie_health": "uer.data.objectives.electra:ErnieHealth",
+    "structbert": "uer.data.objectives.structbert:StructBert",
+    "pert": "uer.data.objectives.pert:Pert",
 }

@@ -60,7 +60,7 @@ class Bart(MaskedObjective):
             "sentence_count": counts,
             "sentence_length": sizes,
             "tokens": part.ids,
-            **self.mask_arrays({"tokens": part.ids}, [], []),
+            **self.mask_arrays({"tokens": part.ids}, [], [], part.spans),
         }
 
     def rows(self, arrays: Arrays, ids: np.ndarray) -> Rows:

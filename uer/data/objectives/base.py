@@ -12,8 +12,9 @@ import numpy as np
 
 from uer.config.preprocess import DATA_PROCESSORS, InstanceOptions, MaskingOptions
 from uer.data.batch import IGNORE, Batch
-from uer.data.masking import Masker
+from uer.data.masking import LOTS, Masker
 from uer.data.ragged import gather, place, ragged_index, starts_of
+from uer.data.similar import SimilarWords
 from uer.data.store import Column, token_dtype
 
 if TYPE_CHECKING:
@@ -78,6 +79,8 @@ class Part:
         own: the documents that belong to the part; what lies behind them may only be drawn from.
         second_ids, second_lengths: the second column (pairs); a length of -1 says the row has none.
         labels: int64, the labels (labelled corpora).
+        spans: uint8 beside `ids`, the phrases and entities that the corpus names
+            (`uer.data.knowledge.token_spans`).
         counts: what happened on the way: lines, skipped ones, ….
     """
 
@@ -89,6 +92,7 @@ class Part:
     second_ids: np.ndarray | None = None
     second_lengths: np.ndarray | None = None
     labels: np.ndarray | None = None
+    spans: np.ndarray | None = None
     counts: dict[str, int] = field(default_factory=dict)
 
 
@@ -210,10 +214,12 @@ class MaskedObjective(Objective):
     """An objective that hides tokens: in advance (positions and replacements are stored), or at batch time.
 
     Attributes:
-        find_words: ids → where words begin; set by whoever builds instances in which whole words are hidden.
+        lots: see `Masker`.
+        find_words: ids → what is hidden together, the array `beside`; set by whoever builds such instances.
     """
 
-    find_words: Callable[[np.ndarray], np.ndarray] | None = None
+    find_words: Callable[..., np.ndarray] | None = None
+    lots = LOTS
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -222,6 +228,7 @@ class MaskedObjective(Objective):
             mask_id=self.tokens.mask,
             special_ids=self.tokens.special,
             vocab_size=self.tokens.vocab_size,
+            lots=self.lots,
         )
 
     @property
@@ -229,14 +236,30 @@ class MaskedObjective(Objective):
         """Whether the masks are part of the dataset."""
         return not self.options.dynamic_masking
 
+    def know_similar(self, tokenizer: Tokenizer) -> None:
+        """Read the similar words that the masking options name; whoever draws masks calls it before.
+
+        Raises:
+            DataError: see `SimilarWords`.
+        """
+        if self.masking.similar_words_path:
+            self.masker.similar = SimilarWords(self.masking.similar_words_path, tokenizer)
+
     @abstractmethod
     def rows(self, arrays: Arrays, ids: np.ndarray) -> Rows:
         """The instances as rows without masks."""
 
+    @property
+    def beside(self) -> str | None:
+        """The array beside the tokens that says what is hidden together; None: each token for itself."""
+        if self.masking.knowledge_masking:
+            return "knowledge"
+        return "word" if self.masking.whole_word_masking else None
+
     def mask_columns(self) -> dict[str, Column]:
-        """Where words begin, when whole words are hidden; and static masks: for each instance a run of
+        """What is hidden together, when it is not single tokens; and static masks: for each instance a run of
         (position in the row, what the model sees there)."""
-        words = {"word": Column("<u1")} if self.masking.whole_word_masking else {}
+        words = {self.beside: Column("<u1")} if self.beside else {}
         if not self.static:
             return words
         return {
@@ -248,14 +271,23 @@ class MaskedObjective(Objective):
         }
 
     def mask_arrays(
-        self, arrays: Arrays, copies: Sequence[np.ndarray], rngs: Sequence[np.random.Generator]
+        self,
+        arrays: Arrays,
+        copies: Sequence[np.ndarray],
+        rngs: Sequence[np.random.Generator],
+        spans: np.ndarray | None = None,
     ) -> dict[str, np.ndarray]:
         """The arrays of `mask_columns`; the masks are those of the instances `copies[i]`, drawn with
-        `rngs[i]`."""
+        `rngs[i]`.
+
+        Args:
+            spans: beside the tokens, the phrases and entities that the corpus named.
+        """
         found = {}
-        if self.masking.whole_word_masking:
-            assert self.find_words is not None, "whole words need a finder"
-            found = {"word": self.find_words(arrays["tokens"])}
+        if self.beside:
+            assert self.find_words is not None, "what is hidden together needs a finder"
+            given = (arrays["tokens"],) if spans is None else (arrays["tokens"], spans)
+            found = {self.beside: self.find_words(*given)}
             arrays = {**arrays, **found}
         if not self.static:
             return found
@@ -279,9 +311,9 @@ class MaskedObjective(Objective):
         }
 
     def _unmasked(self, arrays: Arrays, rows: Rows) -> tuple[np.ndarray, np.ndarray | None]:
-        """The rows [B, L], and where words begin in them when whole words are hidden."""
+        """The rows [B, L], and what is hidden together in them."""
         src = rows.tokens(arrays["tokens"], self.tokens.pad)
-        return src, rows.beside(arrays["word"]).astype(bool) if self.masking.whole_word_masking else None
+        return src, rows.beside(arrays[self.beside]) if self.beside else None
 
     def masked(
         self, store: Arrays, ids: np.ndarray, rows: Rows, rng: np.random.Generator

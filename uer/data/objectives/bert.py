@@ -14,7 +14,7 @@ from uer.data.store import Column
 from uer.errors import DataError
 
 ONE_DOCUMENT = (
-    "--data_processor bert draws random second texts from other documents, and the corpus holds only one "
+    "--data_processor {} draws random second texts from other documents, and the corpus holds only one "
     "document; write one sentence a line and an empty line between documents."
 )
 
@@ -149,7 +149,7 @@ class PairObjective(MaskedObjective):
         arrays = {**joined._asdict(), "tokens": part.ids}
         borders = np.cumsum([0] + [len(pairs.label) for pairs in passes])
         copies = [np.arange(borders[i], borders[i + 1]) for i in range(len(passes))]
-        return {**arrays, **self.mask_arrays(arrays, copies, rngs)}
+        return {**arrays, **self.mask_arrays(arrays, copies, rngs, part.spans)}
 
     def rows(self, arrays: Arrays, ids: np.ndarray) -> Rows:
         """See `MaskedObjective.rows`."""
@@ -178,12 +178,13 @@ class Bert(PairObjective):
     sentence)."""
 
     name = "bert"
+    random_odds = 0.5
 
     def build(self, part: Part, rngs: Sequence[np.random.Generator]) -> dict[str, np.ndarray]:
         """See `Objective.build`; there must be a second document to draw from."""
         documents = Documents.of(part)
         if documents.own and len(documents.borders) < 3:
-            raise DataError(ONE_DOCUMENT)
+            raise DataError(ONE_DOCUMENT.format(self.name))
         return super().build(part, rngs)
 
     def round(
@@ -199,7 +200,7 @@ class Bert(PairObjective):
         offsets, borders = documents.offsets, documents.borders
         several = end - begin > 1
         middle = begin + np.where(several, rng.integers(1, np.maximum(end - begin, 2)), 1)
-        random = (rng.random(len(active)) < 0.5) | ~several
+        random = (rng.random(len(active)) < self.random_odds) | ~several
         a_length = offsets[middle] - offsets[begin]
         other = rng.integers(0, len(borders) - 2, len(active))
         other += other >= active

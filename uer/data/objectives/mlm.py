@@ -45,7 +45,8 @@ class Mlm(MaskedObjective):
             if name in arrays:
                 arrays[name] = np.tile(arrays[name], copies)
         arrays["tokens"] = tokens
-        return {**arrays, **self.mask_arrays(arrays, [ids] * copies, rngs)}
+        spans = None if part.spans is None else wrap(part.spans, part.lengths, 0, 0)[0]
+        return {**arrays, **self.mask_arrays(arrays, [ids] * copies, rngs, spans)}
 
     def _predictable(self, arrays: dict[str, np.ndarray], tokens: np.ndarray) -> dict[str, np.ndarray]:
         """Without rows that hold special tokens only, as a last `[SEP]` alone."""
