@@ -68,17 +68,18 @@ def expected(family: Family, config: ModelConfig, parts: Collection[str]) -> lis
     return list(dict.fromkeys(name for entry in rows for name in entry.ours))
 
 
-def names_of(family: Family, config: ModelConfig, part: str) -> dict[str, str]:
-    """Our name → theirs, of the tensors that are the same in both, of a model with the head `part`."""
+def layers_of(family: Family, config: ModelConfig, part: str) -> dict[str, tuple[str, ...]]:
+    """Their name of a layer → ours of the layers that it holds, one or several side by side, of a model with
+    the head `part`.
+    """
     parts, pooled = part.split(), _pooled_head(family, part.split(), ())
     if "sp" in parts or pooled == HEAD:
         parts.append("pooler")
-    rows = _rows(family, config, parts, pooled)
-    prefix = "" if part else family.prefix
+    prefix, end = "" if part else family.prefix, ".weight"
     return {
-        entry.ours[0]: entry.theirs.removeprefix(prefix)
-        for entry in rows
-        if entry.operation == "copy" and len(entry.ours) == 1
+        entry.theirs.removeprefix(prefix).removesuffix(end): tuple(x.removesuffix(end) for x in entry.ours)
+        for entry in _rows(family, config, parts, pooled)
+        if entry.operation in ("copy", "transpose", "split_transposed") and entry.theirs.endswith(end)
     }
 
 
