@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 
 from uer.config.model import ModelConfig
 from uer.config.options import Options
+from uer.config.preprocess import MaskingOptions
 from uer.config.run import LogOptions
 from uer.errors import ConfigError, DataError, UerError, suggestion
 from uer.opts.compat import COMPATIBILITY, add_compatibility_flags, compatibility_notes
@@ -254,6 +255,8 @@ class Command:
         known = {
             *ModelConfig.names(),
             "data_processor",
+            "target_weights",
+            *MaskingOptions.names(),
             *COMPATIBILITY,
             *(n for g in self.groups for n in g.names()),
         }

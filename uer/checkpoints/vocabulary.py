@@ -19,7 +19,7 @@ from uer.tokenizers.vocab import Vocab
 # Tensors with one row a token.
 ROWS = re.compile(
     r"(?:\.|^)(?:word\.embedding\.weight|target\.mlm\.linear_2\.(?:weight|bias)"
-    r"|target\.(?:lm|bilm)\.output_layer\.(?:weight|bias))$"
+    r"|target\.mts\.bias\.weight|target\.(?:lm|bilm)\.output_layer\.(?:weight|bias))$"
 )
 STD = 0.02
 
