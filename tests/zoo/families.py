@@ -103,11 +103,17 @@ FAMILIES = (
         heads="mlm, cls, tok, qa, choice",
         tokenizer="bpe; bert for guwenbert",
     ),
-    _bert("F05", "MacBERT", ("macbert-*",), "macbert", objective="bert (mlm sp)"),
+    _bert(
+        "F05",
+        "MacBERT",
+        ("macbert-*",),
+        "macbert",
+        objective="albert (mlm sp) with n-grams and similar words",
+    ),
     _bert("F06", "WoBERT", ("WoBERT", "WoBERT-plus"), "wobert", tokenizer="jieba", parts=("mlm",)),
     _bert("F07", "Mengzi-BERT", ("mengzi-bert-*",), "mengzi-bert", objective="bert (mlm sp)"),
-    _bert("F08", "StructBERT", ("StructBERT",), "structbert", objective="bert (mlm sp)"),
-    _bert("F09", "PERT", ("PERT-base", "PERT-large"), "pert"),
+    _bert("F08", "StructBERT", ("StructBERT",), "structbert", objective="structbert (mlm sp)"),
+    _bert("F09", "PERT", ("PERT-base", "PERT-large"), "pert", objective="pert (pert)"),
     _bert("F10", "TaCL", ("tacl-bert-*",), "tacl", objective="bert (mlm sp)"),
     ZooFamily(
         "F13",
@@ -163,6 +169,7 @@ FAMILIES = (
         (),
         ("F17",),
         heads="rtd, mts, csp; generator mlm; cls, tok, qa, choice",
+        objective="ernie_health (rtd mts csp, generator mlm)",
         parts=("health",),
     ),
     ZooFamily(
@@ -211,6 +218,7 @@ FAMILIES = (
         ("electra",),
         ("F26",),
         heads="mlm of the generator, rtd, cls, tok, qa, choice",
+        objective="electra (rtd, generator mlm)",
     ),
     ZooFamily(
         "F27",
