@@ -5,6 +5,8 @@ from __future__ import annotations
 
 import math
 import sys
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -54,9 +56,9 @@ def main(argv: list[str] | None = None) -> int:
     if (code := launch_workers(script, words, chosen[DistributedOptions])) is not None:
         return code
 
-    from uer.checkpoints import write_state
     from uer.training.devices import choose_workers
     from uer.training.pretraining import pretrain
+    from uer.training.run import Means
     from uer.training.state import Checkpoints, fingerprint
     from uer.training.workers import Workers
 
@@ -67,41 +69,27 @@ def main(argv: list[str] | None = None) -> int:
     held_out = None
     if files.eval_dataset_path is not None:
         held_out = open_data(chosen, files.eval_dataset_path, tokenizer, tgt_tokenizer, Workers())
-    header = data.store.header
-    settings = {**chosen.effective(), "world_size": workers.size}
-    about = {"options": settings, "dataset": fingerprint(header)}
+    settings, dataset = {**chosen.effective(), "world_size": workers.size}, fingerprint(data.store.header)
     checkpoints = Checkpoints(files.output_model_path, files.save_total_limit)
-    found = checkpoints.find(files.resume, about)
+    found = checkpoints.find(files.resume, {"options": settings, "dataset": dataset})
 
     set_seed(training.seed)
     model = build(chosen, len(tokenizer), len(tgt_tokenizer), found.path if found else None)
     model.to(workers.device)
-    companion = {"data_processor": header["objective"], "seq_length": header["options"]["seq_length"]}
-
-    def write_weights(path: Path, weights: dict[str, Tensor]) -> None:
-        tokenizers = {"tokenizer": tokenizer}
-        if tgt_tokenizer is not tokenizer:
-            tokenizers["tgt_tokenizer"] = tgt_tokenizer
-        write_state(path, weights, config=model.config, extra=companion, **tokenizers)
-
     last = pretrain(
         model,
         data.get,
+        Means(training, chosen[OptimizerOptions], workers, chosen[DistributedOptions], settings),
         total_steps=total_steps(chosen, data, workers.size),
         held_out=None if held_out is None else held_out.once,
         files=files,
-        training=training,
-        optimization=chosen[OptimizerOptions],
-        workers=workers,
-        distribution=chosen[DistributedOptions],
         checkpoints=checkpoints,
         found=found,
-        about=about,
-        data=facts(data),
-        write_weights=write_weights,
+        facts={"dataset": dataset, "data": facts(data)},
+        write_weights=weights_writer(model, tokenizer, tgt_tokenizer, data),
     )
     workers.close()
-    logger.info("Wrote %s. Next: python3 %s", last, next_command(last, header["objective"]))
+    logger.info("Wrote %s. Next: python3 %s", last, next_command(last, data.store.header["objective"]))
     return 0
 
 
@@ -179,6 +167,20 @@ def build(chosen: Chosen, vocab_size: int, tgt_vocab_size: int, resumed: Path | 
     else:
         initialize(model, deep_init=files.deep_init)
     return model
+
+
+def weights_writer(
+    model: Model, tokenizer: Tokenizer, tgt_tokenizer: Tokenizer, data: PretrainData
+) -> Callable[[Path, dict[str, Tensor]], None]:
+    """Writes weights of the model to a path, with its companion folder."""
+    from uer.checkpoints import write_state
+
+    header = data.store.header
+    companion = {"data_processor": header["objective"], "seq_length": header["options"]["seq_length"]}
+    tokenizers = {"tokenizer": tokenizer}
+    if tgt_tokenizer is not tokenizer:
+        tokenizers["tgt_tokenizer"] = tgt_tokenizer
+    return partial(write_state, config=model.config, extra=companion, **tokenizers)
 
 
 def facts(data: PretrainData) -> dict[str, Any]:

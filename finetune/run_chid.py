@@ -8,11 +8,8 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from uer.cli import run
-from uer.config.model import ModelConfig
 from uer.config.tasks import AnswerFiles, IdiomOptions
-from uer.config.training import TrainOptions
-from uer.opts.finetune import cut_tokenizer, finetune_command, length_options, training_options
-from uer.utils.seed import set_seed
+from uer.opts.finetune import cut_tokenizer, finetune_command, length_options, prepared
 
 COMMAND = finetune_command(
     "run_chid",
@@ -24,25 +21,16 @@ COMMAND = finetune_command(
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Options → seed, log → tokenizer → task → model → load → read → fit → reload the best → test."""
-    chosen = COMMAND.parse(argv)
+    """Options, log, seed → tokenizer → task → model → load → read → fit → reload the best → test."""
+    chosen = COMMAND.start(argv)
     options = chosen[AnswerFiles]
-    chosen.start_log()
 
     from uer.tasks.chid import ChidTask
     from uer.tasks.choice import HEAD, ChoiceModel
-    from uer.tasks.finetune import Finetuning
-    from uer.tasks.setup import start_config, start_weights
 
-    set_seed(chosen[TrainOptions].seed)
-    tokenizer = cut_tokenizer(chosen, "char")
-    task = ChidTask(tokenizer, choices_num=chosen[IdiomOptions].max_choices_num, **length_options(options))
-
-    config = start_config(chosen[ModelConfig], options)
-    model = ChoiceModel.build(config, len(tokenizer))
-    start_weights(model, options, head=HEAD)
-
-    finetuning = Finetuning(task, model, config, **training_options(chosen, AnswerFiles))
+    tokenizer, most = cut_tokenizer(chosen, "char"), chosen[IdiomOptions].max_choices_num
+    task = ChidTask(tokenizer, choices_num=most, **length_options(options))
+    finetuning = prepared(chosen, task, ChoiceModel.build, head=HEAD, files=AnswerFiles)
     train = task.read_with_answers(options.train_path, options.train_answer_path, training=True)
     finetuning.fit(train, task.read_with_answers(options.dev_path, options.dev_answer_path))
     if options.test_path:

@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import sys
+from functools import partial
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from uer.cli import run
 from uer.config.finetune import ClassifierOptions, FinetuneOptions, SingleTextOptions
-from uer.config.model import ModelConfig
-from uer.config.training import TrainOptions
-from uer.opts.finetune import finetune_command, text_options, training_options
+from uer.opts.finetune import finetune_command, learning_options, prepared
 from uer.opts.tokenizer import chosen_tokenizer
-from uer.utils.seed import set_seed
 
 COMMAND = finetune_command(
     "run_classifier",
@@ -24,37 +22,19 @@ COMMAND = finetune_command(
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Options → seed, log → tokenizer → task → model → load → read → fit → reload the best → test."""
-    chosen = COMMAND.parse(argv)
-    options, head = chosen[FinetuneOptions], chosen[ClassifierOptions]
-    chosen.start_log()
+    """Options, log, seed → tokenizer → task → model → load → read → fit → reload the best → test."""
+    chosen = COMMAND.start(argv)
+    options = chosen[FinetuneOptions]
 
     from uer.tasks.body import HEAD
     from uer.tasks.classifier import ClassifierModel, ClassifierTask, read_labels
-    from uer.tasks.finetune import Finetuning
-    from uer.tasks.setup import start_config, start_weights
 
-    set_seed(chosen[TrainOptions].seed)
     tokenizer = chosen_tokenizer(chosen)
     labels = read_labels(options.train_path, chosen.written.get("labels_num"), chosen.companion)
-    task = ClassifierTask(
-        tokenizer,
-        labels,
-        **text_options(chosen),
-        soft_targets=head.soft_targets,
-        class_weights=head.class_weights,
-        area=options.best_metric == "auc",
-    )
-
-    config = start_config(chosen[ModelConfig], options, labels_num=len(labels))
-    model = ClassifierModel.build(config, len(tokenizer), soft_alpha=head.soft_alpha)
-    start_weights(model, options, head=HEAD)
-
-    finetuning = Finetuning(task, model, config, **training_options(chosen))
-    train, dev = task.read(options.train_path, training=True), task.read(options.dev_path)
-    finetuning.fit(train, dev)
-    if options.test_path:
-        finetuning.test(task.read(options.test_path))
+    area = options.best_metric == "auc"
+    task = ClassifierTask(tokenizer, labels, **learning_options(chosen), area=area)
+    build = partial(ClassifierModel.build, soft_alpha=chosen[ClassifierOptions].soft_alpha)
+    prepared(chosen, task, build, head=HEAD, labels_num=len(labels)).run()
     return 0
 
 

@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import sys
+from functools import partial
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from uer.cli import run
 from uer.config.finetune import PromptOptions, PromptRunOptions
-from uer.config.model import ModelConfig
-from uer.config.training import TrainOptions
-from uer.opts.finetune import finetune_command, length_options, training_options
+from uer.opts.finetune import finetune_command, length_options, prepared
 from uer.opts.tokenizer import chosen_tokenizer
 from uer.utils.logging import logger
-from uer.utils.seed import set_seed
 
 COMMAND = finetune_command(
     "run_classifier_prompt",
@@ -26,31 +24,23 @@ COMMAND = finetune_command(
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Options → seed, log → tokenizer → prompt, task → model → load → read → fit → reload the best → test."""
-    chosen = COMMAND.parse(argv)
+    """Options, log, seed → tokenizer → prompt, task → model → load → read → fit → reload the best → test."""
+    chosen = COMMAND.start(argv)
     options, prompts = chosen[PromptRunOptions], chosen[PromptOptions]
-    chosen.start_log()
 
-    from uer.tasks.finetune import Finetuning
     from uer.tasks.prompt import PromptModel, PromptTask, read_prompt
-    from uer.tasks.setup import start_config, start_weights
 
-    set_seed(chosen[TrainOptions].seed)
     tokenizer = chosen_tokenizer(chosen)
     prompt = read_prompt(prompts.prompt_path, prompts.prompt_id, tokenizer)
     task = PromptTask(tokenizer, prompt, **length_options(options))
-
-    config = start_config(chosen[ModelConfig], options, labels_num=len(task.labels))
-    model = PromptModel.build(config, len(tokenizer), prompt.answers)
-    start_weights(model, options, head=())
-
-    finetuning = Finetuning(task, model, model.config, **training_options(chosen, PromptRunOptions))
+    build, labels_num = partial(PromptModel.build, answers=prompt.answers), len(task.labels)
+    finetuning = prepared(chosen, task, build, files=PromptRunOptions, labels_num=labels_num)
+    finetuning.config = finetuning.model.config  # its only target is mlm
     if options.epochs_num:
-        train, dev = task.read(options.train_path, training=True), task.read(options.dev_path)
-        finetuning.fit(train, dev)
-    else:
-        logger.info("--epochs_num 0: the model is not trained.")
-        finetuning.save()
+        finetuning.run()
+        return 0
+    logger.info("--epochs_num 0: the model is not trained.")
+    finetuning.save()
     if options.test_path:
         finetuning.test(task.read(options.test_path))
     return 0

@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import sys
+from functools import partial
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from uer.cli import run
 from uer.config.finetune import FinetuneOptions, NerOptions
-from uer.config.model import ModelConfig
-from uer.config.training import TrainOptions
-from uer.opts.finetune import cut_tokenizer, finetune_command, training_options
+from uer.opts.finetune import cut_tokenizer, finetune_command, prepared
 from uer.utils.logging import logger
-from uer.utils.seed import set_seed
 
 COMMAND = finetune_command(
     "run_ner",
@@ -24,16 +22,12 @@ COMMAND = finetune_command(
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Options → seed, log → tokenizer → task → model → load → read → fit → reload the best → test."""
-    chosen = COMMAND.parse(argv)
+    """Options, log, seed → tokenizer → task → model → load → read → fit → reload the best → test."""
+    chosen = COMMAND.start(argv)
     options, tagging = chosen[FinetuneOptions], chosen[NerOptions]
-    chosen.start_log()
 
-    from uer.tasks.finetune import Finetuning
     from uer.tasks.ner import HEAD, NerModel, NerTask, read_tags
-    from uer.tasks.setup import start_config, start_weights
 
-    set_seed(chosen[TrainOptions].seed)
     tokenizer = cut_tokenizer(chosen, "space")
     labels = read_tags(options.train_path, tagging.label2id_path)
     logger.info(f"Labels: {labels.ids}")
@@ -45,16 +39,8 @@ def main(argv: list[str] | None = None) -> int:
         special_tokens=tagging.special_tokens,
         crf=tagging.crf_target,
     )
-
-    config = start_config(chosen[ModelConfig], options, labels_num=len(labels))
-    model = NerModel.build(config, len(tokenizer), crf=tagging.crf_target)
-    start_weights(model, options, head=HEAD)
-
-    finetuning = Finetuning(task, model, config, **training_options(chosen))
-    train, dev = task.read(options.train_path, training=True), task.read(options.dev_path)
-    finetuning.fit(train, dev)
-    if options.test_path:
-        finetuning.test(task.read(options.test_path))
+    build = partial(NerModel.build, crf=tagging.crf_target)
+    prepared(chosen, task, build, head=HEAD, labels_num=len(labels)).run()
     return 0
 
 

@@ -8,12 +8,9 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from uer.cli import run
-from uer.config.finetune import FinetuneOptions, SingleTextOptions
-from uer.config.model import ModelConfig
-from uer.config.training import TrainOptions
-from uer.opts.finetune import finetune_command, text_options, training_options
+from uer.config.finetune import SingleTextOptions
+from uer.opts.finetune import finetune_command, prepared, text_options
 from uer.opts.tokenizer import chosen_tokenizer
-from uer.utils.seed import set_seed
 
 COMMAND = finetune_command(
     "run_regression",
@@ -23,29 +20,14 @@ COMMAND = finetune_command(
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Options → seed, log → tokenizer → task → model → load → read → fit → reload the best → test."""
-    chosen = COMMAND.parse(argv)
-    options = chosen[FinetuneOptions]
-    chosen.start_log()
+    """Options, log, seed → tokenizer → task → model → load → read → fit → reload the best → test."""
+    chosen = COMMAND.start(argv)
 
     from uer.tasks.body import HEAD
-    from uer.tasks.finetune import Finetuning
     from uer.tasks.regression import RegressionModel, RegressionTask
-    from uer.tasks.setup import start_config, start_weights
 
-    set_seed(chosen[TrainOptions].seed)
-    tokenizer = chosen_tokenizer(chosen)
-    task = RegressionTask(tokenizer, **text_options(chosen))
-
-    config = start_config(chosen[ModelConfig], options)
-    model = RegressionModel.build(config, len(tokenizer))
-    start_weights(model, options, head=HEAD)
-
-    finetuning = Finetuning(task, model, config, **training_options(chosen))
-    train, dev = task.read(options.train_path, training=True), task.read(options.dev_path)
-    finetuning.fit(train, dev)
-    if options.test_path:
-        finetuning.test(task.read(options.test_path))
+    task = RegressionTask(chosen_tokenizer(chosen), **text_options(chosen))
+    prepared(chosen, task, RegressionModel.build, head=HEAD).run()
     return 0
 
 

@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import sys
+from functools import partial
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from uer.cli import run
 from uer.config.finetune import SimcseOptions, SimcseRunOptions
-from uer.config.model import ModelConfig
-from uer.config.training import TrainOptions
-from uer.opts.finetune import finetune_command, length_options, training_options
+from uer.opts.finetune import finetune_command, length_options, prepared
 from uer.opts.tokenizer import chosen_tokenizer
-from uer.utils.seed import set_seed
 
 COMMAND = finetune_command(
     "run_simcse",
@@ -25,28 +23,14 @@ COMMAND = finetune_command(
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Options → seed, log → tokenizer → task → model → load → read → fit → reload the best → test."""
-    chosen = COMMAND.parse(argv)
-    options = chosen[SimcseRunOptions]
-    chosen.start_log()
+    """Options, log, seed → tokenizer → task → model → load → read → fit → reload the best → test."""
+    chosen = COMMAND.start(argv)
 
-    from uer.tasks.finetune import Finetuning
-    from uer.tasks.setup import start_config, start_weights
     from uer.tasks.simcse import SimcseModel, SimcseTask
 
-    set_seed(chosen[TrainOptions].seed)
-    tokenizer = chosen_tokenizer(chosen)
-    task = SimcseTask(tokenizer, **length_options(options))
-
-    config = start_config(chosen[ModelConfig], options)
-    model = SimcseModel.build(config, len(tokenizer), temperature=chosen[SimcseOptions].temperature)
-    start_weights(model, options, head=())
-
-    finetuning = Finetuning(task, model, config, **training_options(chosen, SimcseRunOptions))
-    train, dev = task.read(options.train_path, training=True), task.read(options.dev_path)
-    finetuning.fit(train, dev)
-    if options.test_path:
-        finetuning.test(task.read(options.test_path))
+    task = SimcseTask(chosen_tokenizer(chosen), **length_options(chosen[SimcseRunOptions]))
+    build = partial(SimcseModel.build, temperature=chosen[SimcseOptions].temperature)
+    prepared(chosen, task, build, files=SimcseRunOptions).run()
     return 0
 
 

@@ -201,6 +201,12 @@ class Command:
             raise SystemExit(0)
         return chosen
 
+    def start(self, argv: list[str] | None) -> Chosen:
+        """`parse`, then the log as the flags say; what a script begins with."""
+        chosen = self.parse(argv)
+        chosen.start_log()
+        return chosen
+
     def _check_required(self, values: dict[str, Any]) -> None:
         missing = [
             f"--{field.name}"

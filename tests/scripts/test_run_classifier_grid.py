@@ -10,7 +10,7 @@ from tests.tasks.scripts import Folder, script, sentence, words
 from uer.config.finetune import GridOptions
 from uer.errors import ConfigError, DataError, UerError
 from uer.tasks import search as search_module
-from uer.tasks.finetune import Best
+from uer.tasks.evaluations import Best
 from uer.tasks.search import Setting, Trial, TrialTable, best_of, grid, search, search_key
 
 GRID = "finetune/run_classifier_grid"

@@ -19,9 +19,11 @@ from uer.training.estimate import (
     dry_run,
     estimate,
     free_memory,
+    operations,
     product_rate,
     settle_pieces,
 )
+from uer.training.memory import recompute_layers
 from uer.training.optimizers import build_optimizer, named_state
 from uer.training.precision import Precision
 from uer.training.windows import to_tensors
@@ -96,6 +98,17 @@ def test_operations_and_activations_are_what_is_then_measured(kind, precision):
     assert found.activations == pytest.approx(activations, rel=0.15)
     assert found.parameters == sum(p.numel() for p in model.parameters())
     assert found.rows == 24 and found.tokens == int(batch.inputs["seg"].sum())
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_operations_alone_take_one_pass_and_are_those_of_all_rows(kind):
+    model, batch = model_and_batch(kind)
+    flops, _ = measured(model, batch, Precision("fp32"))
+    found = operations(model, batch, Precision("fp32"), device=CPU)
+    assert found == pytest.approx(flops / np.count_nonzero(batch.inputs["seg"]), rel=0.1)
+    recompute_layers(model, True)
+    again = operations(model, batch, Precision("fp32"), device=CPU)
+    assert again == found, "layers computed twice count once"
 
 
 def test_operations_follow_the_formula():

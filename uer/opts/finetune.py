@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any
 
 from uer.cli import Chosen, Command
 from uer.config.finetune import (
+    ClassifierOptions,
     CrossValidationOptions,
     FinetuneOptions,
     GridOptions,
@@ -22,8 +24,12 @@ from uer.config.training import AdversarialOptions, DistributedOptions, Optimize
 from uer.errors import ConfigError
 from uer.opts.tokenizer import chosen_tokenizer
 from uer.utils.files import repository_root
+from uer.utils.seed import set_seed
 
 if TYPE_CHECKING:
+    from torch import nn
+
+    from uer.tasks.finetune import Finetuning, Task
     from uer.tokenizers.base import Tokenizer
 
 
@@ -60,6 +66,12 @@ class TrainingCommand(Command):
             raise SystemExit(code)
         return chosen
 
+    def start(self, argv: list[str] | None) -> Chosen:
+        """As `Command`, and seeds all sources of random numbers."""
+        chosen = super().start(argv)
+        set_seed(chosen[TrainOptions].seed)
+        return chosen
+
 
 def finetune_command(
     script: str, description: str, *groups: type[Options], files: type[RunOptions] = FinetuneOptions
@@ -90,6 +102,41 @@ def training_options(chosen: Chosen, files: type[RunOptions] = FinetuneOptions) 
         "distribution": chosen[DistributedOptions],
         "settings": chosen.effective(),
     }
+
+
+def prepared(
+    chosen: Chosen,
+    task: Task,
+    build: Callable[[ModelConfig, int], nn.Module],
+    *,
+    head: Iterable[str] = (),
+    files: type[RunOptions] = FinetuneOptions,
+    kind: type[Finetuning] | None = None,
+    **changes: Any,
+) -> Finetuning:
+    """A task's model with its first weights, on its device, ready to be trained.
+
+    Args:
+        build: configuration, size of the vocabulary → model.
+        head: regular expressions of the parameters that a pre-trained file does not hold.
+        files: the options that say what is read.
+        kind: the class of the run, where it is not `uer.tasks.finetune.Finetuning`.
+        changes: of the configuration, as `labels_num`.
+    """
+    from uer.tasks.finetune import Finetuning
+    from uer.tasks.setup import start_config, start_weights
+
+    config = start_config(chosen[ModelConfig], chosen[files], **changes)
+    model = build(config, len(task.tokenizer))
+    start_weights(model, chosen[files], head=head)
+    return (kind or Finetuning)(task, model, config, **training_options(chosen, files))
+
+
+def learning_options(chosen: Chosen, files: type[RunOptions] = FinetuneOptions) -> dict[str, Any]:
+    """The arguments of `uer.tasks.classifier.ClassifierTask` in fine-tuning."""
+    head = chosen[ClassifierOptions]
+    learning = {"soft_targets": head.soft_targets, "class_weights": head.class_weights}
+    return {**text_options(chosen, files), **learning}
 
 
 def text_options(chosen: Chosen, files: type[RunOptions] = FinetuneOptions) -> dict[str, Any]:

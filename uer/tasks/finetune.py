@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
@@ -20,23 +19,18 @@ from uer.data.order import BatchOrder
 from uer.errors import ConfigError
 from uer.metrics import Metric, select
 from uer.models.adapters import merge_adapters
+from uer.tasks.evaluations import Best, Evaluations, Patience
 from uer.tasks.predict import evaluate
 from uer.tasks.resuming import Resuming
 from uer.tasks.rows import Examples
 from uer.tasks.setup import pick_precision, save_model
 from uer.training.adversarial import build_attack
 from uer.training.devices import choose_workers
-from uer.training.engines import build_engine
 from uer.training.engines.base import Tensors
-from uer.training.estimate import dry_run, estimate, settle_pieces
-from uer.training.loop import Evaluating, Saving, fit
-from uer.training.optimizers import build_optimizer
 from uer.training.precision import Precision
 from uer.training.report import finetuning_line
-from uer.training.runlog import RunLog, run_folder
+from uer.training.run import Means, Run
 from uer.training.saving import Writer
-from uer.training.schedulers import build_schedule
-from uer.training.trackers import open_trackers
 from uer.training.windows import Windows
 from uer.training.workers import Workers
 from uer.utils.logging import logger
@@ -64,52 +58,6 @@ class Task(Protocol):
 
     def saved(self) -> dict[str, Any]:
         """`labels` and `extra` of the companion folder."""
-
-
-@dataclass
-class Best:
-    """The best evaluation so far.
-
-    Attributes:
-        score: of the selecting metric; below all numbers until there is one.
-        epoch: the epoch it was reached in, from 1.
-        step: batches done until then.
-        scores: all scores of that evaluation.
-    """
-
-    score: float = -math.inf
-    epoch: int = 0
-    step: int = 0
-    scores: dict[str, float] = field(default_factory=dict)
-
-    def take(self, scores: dict[str, float], name: str | None, *, epoch: int, step: int) -> bool:
-        """Whether an evaluation is strictly better than all before; then it is the best."""
-        score = select(scores, name)
-        if not score > self.score:
-            return False
-        self.score, self.epoch, self.step, self.scores = score, epoch, step, dict(scores)
-        return True
-
-
-class _EnoughError(Exception):
-    """Ends a run whose score does not rise any more."""
-
-
-@dataclass
-class _Patience:
-    """Counts evaluations in a row without a better score."""
-
-    metric: str | None
-    limit: int
-    best: float = -math.inf
-    waited: int = 0
-
-    def enough(self, scores: dict[str, float]) -> bool:
-        """Take in an evaluation; whether it is one too many."""
-        score = select(scores, self.metric)
-        self.waited = 0 if score > self.best else self.waited + 1
-        self.best = max(self.best, score) if not math.isnan(score) else self.best
-        return self.waited >= self.limit
 
 
 class Batches(NamedTuple):
@@ -148,19 +96,14 @@ def finetune(
     model: nn.Module,
     task: Task,
     batches: Batches,
+    means: Means,
     *,
     options: RunOptions,
-    training: TrainOptions,
-    optimization: OptimizerOptions,
     adversarial: AdversarialOptions,
     precision: Precision,
     score: Callable[[], Metric],
     save: Callable[[Tensors | None], None] | None = None,
-    workers: Workers | None = None,
-    distribution: DistributedOptions | None = None,
     resuming: Resuming | None = None,
-    folder: Path | None = None,
-    settings: dict[str, Any] | None = None,
     eval_steps: int | None = None,
     quiet: bool = False,
 ) -> Best:
@@ -172,115 +115,45 @@ def finetune(
         score: the metric of the model as it stands, on the development file.
         save: keeps the model as it stands; called by the first worker whenever an evaluation is better than
             all before, with the weights where no worker has them whole.
-        workers, distribution: the processes that train together, and how the weights lie over them.
-        resuming: where checkpoints go, and the one whose weights the model holds.
-        folder, settings: where the run's record goes, and all options, which are part of it.
+        resuming: where record and checkpoints go, and the one whose weights the model holds; None: nowhere.
         eval_steps: evaluate every so many batches, whatever the options say.
         quiet: no line about batches and evaluations (trials of a search).
     """
-    period = batches.period
-    windows = Windows(period * options.epochs_num, training.accumulation_steps, period=period)
-    workers = workers or Workers(next(model.parameters()).device)
-    found = None if resuming is None else resuming.found
-    start = 0 if found is None else found.step
-    optimizer, machine = build_optimizer(model, optimization), None
-    if folder is not None or training.dry_run or training.micro_batches == "auto":
-        cost = estimate(
-            model,
-            batches.get(0),
-            precision,
-            optimizer,
-            device=precision.device,
-            recompute=training.gradient_checkpointing,
-        )
-        if training.dry_run:
-            dry_run(cost, precision.device, optimization.optimizer)
-        training, machine = settle_pieces(training, cost, precision.device), cost.machine(precision)
-    log = RunLog(
-        finetuning_line(period),
-        total=windows.total,
-        folder=folder,
-        start=start,
-        quiet=quiet or not workers.is_first,
-        machine=machine,
-        trackers=open_trackers(training, folder, settings or {}),
-    )
-    data = {
-        "rows of a batch": training.batch_size,
-        "batches of an epoch": period,
-        "epochs": options.epochs_num,
-    }
-    log.describe(settings or {}, precision=precision.name, data=data)
-    best, patience = Best(), None if options.patience is None else _Patience(*options.patience)
-    for name in (options.best_metric, patience and patience.metric):
-        select(task.metric().scores(), name)  # a wrong name ends the run here and not after an epoch
-
-    engine = build_engine(
+    period, patience = batches.period, _patience(task, options)
+    run = Run(
         model,
-        optimizer,
-        workers,
-        distribution or DistributedOptions(),
-        optimizer_name=optimization.optimizer,
+        batches.get,
+        means,
+        precision=precision,
+        windows=Windows(period * options.epochs_num, means.training.accumulation_steps, period=period),
+        found=None if resuming is None else resuming.found,
+        line=finetuning_line(period),
+        folder=None if resuming is None else resuming.folder,
+        facts=_facts(means, period, options),
         needs_whole=_whole(options, adversarial),
+        quiet=quiet,
     )
-    if found is not None:
-        found.load_optimizer(engine)
-        best = Best(**found.training["progress"]["best"])
-        if patience is not None:
-            patience.best, patience.waited = found.training["progress"]["patience"]
+    evaluations = Evaluations(run, period, options.best_metric, score, save, patience)
+    every, attack = eval_steps or options.eval_steps or period, build_attack(model, adversarial)
+    with Writer() as writer:
+        saving = None if resuming is None else resuming.saving(run, period, writer, evaluations.counters)
+        return evaluations.train(every, saving=saving, attack=attack)
 
-    def keep() -> None:
-        weights = None if engine.whole else engine.weights()
-        if workers.is_first:
-            save(weights)
 
-    def evaluation(step: int) -> None:
-        metric, epoch = score(), math.ceil(step / period)
-        scores = metric.scores()
-        for line in metric.report():
-            log.say("%s", line)
-        log.record({"step": step, "epoch": epoch, **{f"dev_{name}": x for name, x in scores.items()}})
-        better = best.take(scores, options.best_metric, epoch=epoch, step=step)
-        if workers.first_says(better) and save is not None:
-            keep()
-        if patience is not None and workers.first_says(patience.enough(scores)):
-            raise _EnoughError
+def _patience(task: Task, options: RunOptions) -> Patience | None:
+    """What `--early_stopping` counts by; a wrong name of a metric ends the run here, not after an epoch."""
+    patience = None if options.patience is None else Patience(*options.patience)
+    for name in (options.best_metric, patience and patience.metric):
+        select(task.metric().scores(), name)
+    return patience
 
-    def counters() -> dict[str, Any]:
-        return {"best": asdict(best), "patience": patience and [patience.best, patience.waited]}
 
-    workers.agree("the run", f"{settings} {training} {start} {precision.name} {period}")
-    writer, saving = Writer(), None
-    if resuming is not None and (every := resuming.every(period)) is not None:
-        saving = Saving(resuming.saver(engine, writer, precision.name, counters), every)
-    try:
-        with writer:
-            fit(
-                model,
-                batches.get,
-                training,
-                optimizer=engine.optimizer,
-                schedule=build_schedule(optimization, windows.updates),
-                windows=windows,
-                precision=precision,
-                log=log,
-                evaluating=Evaluating(evaluation, eval_steps or options.eval_steps or period),
-                attack=build_attack(model, adversarial),
-                saving=saving,
-                workers=workers,
-                engine=engine,
-                max_grad_norm=optimization.max_grad_norm,
-                start=start,
-                progress=found and found.training["progress"],
-            )
-    except _EnoughError:
-        log.say("No better score in %d evaluations (--early_stopping): training ends here.", patience.limit)
-    if not best.epoch and save is not None:
-        logger.warning(
-            "No evaluation had a score that is a number, so none is the best; the last one is saved."
-        )
-        keep()
-    return best
+def _facts(means: Means, period: int, options: RunOptions) -> dict[str, Any]:
+    """What the record says of the data."""
+    rows = means.training.batch_size
+    return {
+        "data": {"rows of a batch": rows, "batches of an epoch": period, "epochs": options.epochs_num},
+    }
 
 
 def _whole(options: RunOptions, adversarial: AdversarialOptions) -> str | None:
@@ -311,8 +184,8 @@ class Finetuning:
         settings: dict[str, Any],
         distribution: DistributedOptions | None = None,
     ) -> None:
-        self.distribution = distribution or DistributedOptions()
-        self.workers = choose_workers(self.distribution, announce=False)
+        distribution = distribution or DistributedOptions()
+        self.workers = choose_workers(distribution, announce=False)
         if self.workers.size > 1 and getattr(model, "compares_rows", False):
             raise ConfigError(
                 "this model compares the rows of a batch with one another, so workers cannot share a batch; "
@@ -320,8 +193,8 @@ class Finetuning:
             )
         self.task, self.config, self.options = task, config, options
         self.model = model.to(self.workers.device)
-        self.training, self.optimization, self.adversarial = training, optimization, adversarial
-        self.settings = settings
+        self.training, self.adversarial = training, adversarial
+        self.means = Means(training, optimization, self.workers, distribution, settings)
         self.precision = pick_precision(training.precision, model)
 
     def evaluate(self, examples: Examples, settled: bool = False) -> Metric:
@@ -350,7 +223,7 @@ class Finetuning:
     def resuming(self, path: str | None = None) -> Resuming:
         """The checkpoints of the run that ends at `path`; the model takes the weights of the one found."""
         path = path or self.options.output_model_path
-        found = Resuming(path, self.options, self.settings, self.workers, self.training.batch_size)
+        found = Resuming(path, self.options, self.means)
         if found.found is not None:
             self.model.load_state_dict(read_state(found.found.path, "--resume"))
             self.precision = Precision(found.found.training["precision"], self.workers.device)
@@ -368,18 +241,13 @@ class Finetuning:
             self.model,
             self.task,
             self.batches(train),
+            self.means,
             options=self.options,
-            training=self.training,
-            optimization=self.optimization,
             adversarial=self.adversarial,
             precision=self.precision,
             score=lambda: self.evaluate(dev),
             save=lambda weights: self.save(weights=weights),
-            workers=self.workers,
-            distribution=self.distribution,
             resuming=resuming,
-            folder=run_folder(self.options.output_model_path),
-            settings=self.settings,
         )
         resuming.finish(asdict(best))
         logger.info(
@@ -387,6 +255,14 @@ class Finetuning:
             f"{self.options.output_model_path}"
         )
         return best
+
+    def run(self) -> None:
+        """Read the files of the options, train, and report the best model on the test file."""
+        options, read = self.options, self.task.read
+        train, dev = read(options.train_path, training=True), read(options.dev_path)
+        self.fit(train, dev)
+        if options.test_path:
+            self.test(read(options.test_path))
 
     def test(self, examples: Examples) -> Metric:
         """Re-load the best model and report it on the test file."""

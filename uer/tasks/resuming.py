@@ -13,11 +13,11 @@ from typing import Any
 
 from uer.checkpoints import write_state
 from uer.config.finetune import RunOptions
-from uer.training.engines.base import Engine
+from uer.training.loop import Saving
+from uer.training.run import Means, Run
 from uer.training.runlog import run_folder
 from uer.training.saving import Snapshot, Writer, chosen_here
 from uer.training.state import Checkpoint, Checkpoints
-from uer.training.workers import Workers
 from uer.utils.files import atomic_write, sha256
 from uer.utils.logging import logger
 
@@ -45,10 +45,10 @@ class Resuming:
 
     Args:
         path: NAME.
-        settings: all options of the run.
-        workers: the first of them writes.
+        means: of the run; the first of its workers writes.
 
     Attributes:
+        folder: where the record of the run goes.
         found: the checkpoint to go on from, or None.
         finished: what `finish` was given by the run of `--resume`, when nothing is left to be trained.
 
@@ -56,19 +56,17 @@ class Resuming:
         CheckpointError: there are checkpoints but none is whole, or they are of another run.
     """
 
-    def __init__(
-        self, path: str, options: RunOptions, settings: dict[str, Any], workers: Workers, batch_size: int
-    ) -> None:
-        self.options, self.workers = options, workers
-        self.checkpoints = Checkpoints(path, limit=1)
-        told = {**settings, "rows": batch_size, "world_size": workers.size}
+    def __init__(self, path: str, options: RunOptions, means: Means) -> None:
+        self.options, self.workers = options, means.workers
+        self.checkpoints, self.folder = Checkpoints(path, limit=1), run_folder(path)
+        told = {**means.settings, "rows": means.training.batch_size, "world_size": self.workers.size}
         self.about = {"options": told, "dataset": files_fingerprint(options)}
-        self.note = run_folder(path) / FINISHED
+        self.note = self.folder / FINISHED
         self.finished = self._read() if options.resume is not None else None
         self.found = None
         if self.finished is None:
             self.found = self.checkpoints.find(options.resume, self.about)
-            if workers.is_first:
+            if self.workers.is_first:
                 self.note.unlink(missing_ok=True)
 
     def _read(self) -> dict[str, Any] | None:
@@ -85,27 +83,31 @@ class Resuming:
         logger.info("%s is finished; nothing is left to be trained.", name)
         return note["result"]
 
-    def every(self, period: int) -> int | None:
-        """Batches between checkpoints; None: there are none."""
-        steps = self.options.save_checkpoint_steps
-        return (period if steps is None else steps) or None
+    def saving(
+        self, run: Run, period: int, writer: Writer, more: Callable[[], dict[str, Any]]
+    ) -> Saving | None:
+        """How often the loop saves, and what it calls then; None: there are no checkpoints.
 
-    def saver(
-        self, engine: Engine, writer: Writer, precision: str, more: Callable[[], dict[str, Any]]
-    ) -> Callable[[int, dict[str, Any]], None]:
-        """What the loop calls to save; `more`: counters of fine-tuning, which lie beside the loop's own."""
+        Args:
+            run: the model, ready to be trained.
+            period: batches of an epoch.
+            writer: writes while training goes on.
+            more: counters of fine-tuning, which lie beside the loop's own.
+        """
+        steps = self.options.save_checkpoint_steps
+        every = period if steps is None else steps
 
         def save(step: int, progress: dict[str, Any]) -> None:
-            snapshot = Snapshot.take(engine)
+            snapshot = Snapshot.take(run.engine)
             counted = {**progress, **more()}
-            state = {**self.about, **chosen_here(), "precision": precision, "progress": counted}
+            state = {**self.about, **chosen_here(), "precision": run.precision.name, "progress": counted}
             if self.workers.is_first:
                 write = partial(
                     self.checkpoints.save, step, write_weights=write_state, snapshot=snapshot, training=state
                 )
                 writer.submit(write)
 
-        return save
+        return Saving(save, every) if every else None
 
     def finish(self, result: dict[str, Any]) -> None:
         """Leave the result and take the checkpoints away: the best model is at NAME."""

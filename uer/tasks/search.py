@@ -8,17 +8,20 @@ import itertools
 import json
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 
 from uer import __version__
-from uer.config.finetune import GridOptions
+from uer.config.finetune import FinetuneOptions, GridOptions
 from uer.config.run import LogOptions
+from uer.config.training import OptimizerOptions, TrainOptions
 from uer.errors import DataError, UerError
-from uer.tasks.finetune import Best
+from uer.tasks.evaluations import Best
+from uer.tasks.finetune import Finetuning, finetune, shuffled
+from uer.tasks.rows import Examples
 from uer.utils.files import atomic_write, sha256
 from uer.utils.logging import logger
 
@@ -58,6 +61,56 @@ def grid(options: GridOptions) -> list[Setting]:
     """All settings of a grid, in UER's order: batch size, then learning rate, then epochs."""
     product = itertools.product(options.batch_size_list, options.learning_rate_list, options.epochs_num_list)
     return [Setting(rate, size, epochs) for size, rate, epochs in product]
+
+
+class Plan(NamedTuple):
+    """The options of one trial."""
+
+    options: FinetuneOptions
+    training: TrainOptions
+    optimization: OptimizerOptions
+
+
+def planned(
+    asked: GridOptions, options: FinetuneOptions, training: TrainOptions, optimization: OptimizerOptions
+) -> dict[Setting, Plan]:
+    """The options of every trial of a grid, made before the first begins.
+
+    Raises:
+        ConfigError: a setting cannot work.
+    """
+    return {
+        setting: Plan(
+            options.replace(epochs_num=setting.epochs_num),
+            training.replace(batch_size=setting.batch_size),
+            optimization.replace(learning_rate=setting.learning_rate),
+        )
+        for setting in grid(asked)
+    }
+
+
+def attempts(
+    common: Finetuning, plans: Mapping[Setting, Plan], train: Examples, dev: Examples
+) -> Callable[[Setting], Best]:
+    """What runs a trial: from the same weights and seed, whatever was tried before."""
+    start = {name: x.clone() for name, x in common.model.state_dict().items()}
+
+    def attempt(setting: Setting) -> Best:
+        options, training, optimization = plans[setting]
+        common.model.load_state_dict(start)
+        return finetune(
+            common.model,
+            common.task,
+            shuffled(common.task, train, training),
+            replace(common.means, training=training, optimization=optimization),
+            options=options,
+            adversarial=common.adversarial,
+            precision=common.precision,
+            score=lambda: common.evaluate(dev),
+            quiet=True,
+        )
+
+    return attempt
 
 
 def search_key(options: Mapping[str, Any], files: Iterable[str | None], **further: Any) -> str:

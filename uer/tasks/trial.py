@@ -28,6 +28,8 @@ from uer.tasks.predict import evaluate
 from uer.tasks.rows import Examples
 from uer.tasks.setup import pick_precision, start_config, start_weights
 from uer.tasks.study import Talk
+from uer.training.run import Means
+from uer.training.workers import Workers
 from uer.utils.files import atomic_write
 from uer.utils.seed import set_seed
 
@@ -130,9 +132,8 @@ def _trial(folder: Path, talk: Talk, params: Mapping[str, Any], place: int) -> t
         model,
         task,
         shuffled(task, train, training),
+        Means(training, optimization, Workers(precision.device)),
         options=options,
-        training=training,
-        optimization=optimization,
         adversarial=adversarial,
         precision=precision,
         score=score,

@@ -2,7 +2,8 @@
 
 Weights, gradients and optimiser state are counted. Operations and activations (what a forward pass keeps for
 the backward one) are measured on two small parts of a batch and grow in proportion to the real tokens; what
-does not grow, such as 16-bit copies of the weights, falls out of the difference.
+does not grow, such as 16-bit copies of the weights, falls out of the difference. Operations alone take one
+part, and a run whose figures nobody reads takes none.
 """
 
 from __future__ import annotations
@@ -89,8 +90,7 @@ class Estimate:
     def machine(self, precision: Precision, workers: int = 1) -> Machine:
         """What a run's figures are held against; a layer computed twice counts once."""
         once = 0.75 if self.recompute else 1.0
-        rate = product_rate(precision) * workers
-        return Machine(once * self.flops_per_token, rate, precision.device)
+        return machine(once * self.flops_per_token, precision, workers)
 
     def lines(self, free: float, name: str) -> list[str]:
         """What `--dry_run` prints; `free`: bytes; `name`: of the optimiser."""
@@ -109,6 +109,11 @@ class Estimate:
             f"Together {_size(self.total)} of {_size(free)} that are free: it "
             f"{'fits' if fits else 'does not fit'}{advice}.",
         ]
+
+
+def machine(flops_per_token: float, precision: Precision, workers: int = 1) -> Machine:
+    """What a run's figures are held against; see `operations`."""
+    return Machine(flops_per_token, product_rate(precision) * workers, precision.device)
 
 
 def _size(count: float) -> str:
@@ -152,6 +157,16 @@ def estimate(
         recompute=recompute,
         flops=large.flops + (large.flops - small.flops) / more * (tokens - large.tokens),
     )
+
+
+def operations(model: nn.Module, batch: Batch, precision: Precision, *, device: torch.device) -> float:
+    """Operations of a training step a real token, counted on rows of all lengths, in one pass.
+
+    Layers that training computes twice count once. Neither the weights nor torch's generator move.
+    """
+    recompute_layers(model, False)
+    counted = one_pass(model, some_rows(batch, max(SAMPLED)), precision, device)
+    return counted.flops / max(1, counted.tokens)
 
 
 def some_rows(batch: Batch, count: int) -> Batch:

@@ -1,155 +1,160 @@
-"""A run of pre-training: optimiser, precision, log and checkpoints around the loop."""
+"""A run of pre-training: what it saves, and what it says of held-out text, around `uer.training.run`."""
 
 from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-from uer.config.training import DistributedOptions, OptimizerOptions, PretrainOptions, TrainOptions
+from uer.config.training import PretrainOptions
 from uer.data.batch import Batch
 from uer.models.model import Model
 from uer.training.ema import WeightAverage
-from uer.training.engines import build_engine
 from uer.training.engines.base import Tensors
-from uer.training.estimate import dry_run, estimate, settle_pieces
 from uer.training.heldout import evaluate, held_out_line, held_out_record
-from uer.training.loop import Evaluating, Saving, fit
-from uer.training.optimizers import build_optimizer
-from uer.training.precision import choose_precision
+from uer.training.loop import Evaluating, Saving
+from uer.training.precision import Precision, choose_precision
 from uer.training.report import pretraining_line
-from uer.training.runlog import RunLog, run_folder
+from uer.training.run import Means, Run
+from uer.training.runlog import run_folder
 from uer.training.saving import Snapshot, Writer, chosen_here
-from uer.training.schedulers import build_schedule
 from uer.training.state import Checkpoint, Checkpoints
-from uer.training.trackers import open_trackers
 from uer.training.windows import Windows
-from uer.training.workers import Workers
+
+
+@dataclass
+class Pretraining:
+    """What pre-training does at the ends of windows.
+
+    Attributes:
+        run: the model, ready to be trained.
+        checkpoints: where they go.
+        write_weights: writes weights of the model, with its companion.
+        about: what checkpoints say of the run: `options` (all effective ones) and `dataset` (fingerprint).
+        held_out: the batches of held-out text, or None.
+        average: the running mean of the weights, or None.
+        writer: writes while training goes on.
+    """
+
+    run: Run
+    checkpoints: Checkpoints
+    write_weights: Callable[[Path, Tensors], None]
+    about: dict[str, Any]
+    held_out: Callable[[], Iterator[Batch]] | None
+    average: WeightAverage | None
+    writer: Writer = field(default_factory=Writer)
+
+    def save(self, step: int, progress: dict[str, Any]) -> None:
+        """A checkpoint of this moment, written in the background; every worker must call it."""
+        run = self.run
+        snapshot = Snapshot.take(run.engine, self.average)
+        state = {**self.about, **chosen_here(), "precision": run.precision.name, "progress": progress}
+        state["micro_batches"] = run.training.micro_batches
+        write = partial(
+            self.checkpoints.save,
+            step,
+            write_weights=self.write_weights,
+            snapshot=snapshot,
+            training=state,
+        )
+        if run.means.workers.is_first:
+            self.writer.submit(lambda: run.log.say("Saved %s.", write()))
+
+    def look(self, step: int) -> None:
+        """Say and record what the model makes of the held-out text."""
+        run = self.run
+        with self.average.applied() if self.average is not None else contextlib.nullcontext():
+            terms = evaluate(
+                run.engine.module, self.held_out(), precision=run.precision, device=run.means.workers.device
+            )
+        run.log.say("%s", held_out_line(step, terms))
+        run.log.record(held_out_record(step, terms))
+
+    def train(self, files: PretrainOptions, found: Checkpoint | None) -> Path:
+        """All steps that are left after `found`.
+
+        Returns:
+            the last checkpoint.
+        """
+        run, workers = self.run, self.run.means.workers
+        if run.start >= run.windows.total:
+            run.log.say(
+                "The run of %d steps is finished; raise --total_steps to go on from %s.",
+                run.windows.total,
+                found.path,
+            )
+            return found.path
+        run.log.say("Worker %sis training ... ", f"{workers.rank} " if workers.size > 1 else "")
+        with self.writer:
+            run.train(
+                saving=Saving(self.save, files.save_checkpoint_steps),
+                evaluating=None if self.held_out is None else Evaluating(self.look, files.eval_steps),
+                average=self.average,
+            )
+        return self.checkpoints.path(run.windows.total)
 
 
 def pretrain(
     model: Model,
     get_batch: Callable[[int], Batch],
+    means: Means,
     *,
     total_steps: int,
-    held_out: Callable[[], Iterator[Batch]] | None = None,
+    held_out: Callable[[], Iterator[Batch]] | None,
     files: PretrainOptions,
-    training: TrainOptions,
-    optimization: OptimizerOptions,
-    workers: Workers,
-    distribution: DistributedOptions,
     checkpoints: Checkpoints,
     found: Checkpoint | None,
-    about: dict[str, Any],
-    data: dict[str, Any],
+    facts: dict[str, Any],
     write_weights: Callable[[Path, Tensors], None],
 ) -> Path:
     """Train, and save on the way and at the end.
 
     Args:
-        model: on the device of `workers`, holding the weights to start from.
+        model: on the device of the workers, holding the weights to start from.
         total_steps: batches of the whole run.
-        held_out: the batches of held-out text.
         found: the checkpoint whose weights it holds, when a run is resumed.
-        about: what checkpoints say of the run: `options` (all effective ones) and `dataset` (fingerprint).
-        data: facts about the dataset, for the report.
-        write_weights: writes weights of the model, with its companion.
+        facts: `dataset` (its fingerprint) and `data` (what the report says of it).
+        held_out, checkpoints, write_weights: see `Pretraining`.
 
     Returns:
         the last checkpoint.
     """
-    name = training.precision if found is None else found.training["precision"]
-    precision, reason = choose_precision(name, workers.device, model.config.hidden_size)
-    optimizer = build_optimizer(model, optimization)
-    cost = estimate(
-        model,
-        get_batch(0),
-        precision,
-        optimizer,
-        device=workers.device,
-        recompute=training.gradient_checkpointing,
-    )
-    if training.dry_run:
-        dry_run(cost, workers.device, optimization.optimizer)
-    if found is not None:
-        training = training.replace(micro_batches=found.training.get("micro_batches", "1"))
-    training = settle_pieces(training, cost, workers.device)
-    checkpoints.check_room(model)
-    shapes = [(name, tuple(param.shape)) for name, param in model.named_parameters()]
-    parameters = sum(param.numel() for param in model.parameters())
+    precision, reason = _precision(model, means, found)
+    if not means.training.dry_run:
+        checkpoints.check_room(model)
     average = WeightAverage(model, files.ema_decay) if files.ema_decay else None
-    engine = build_engine(
+    parameters = sum(param.numel() for param in model.parameters())
+    run = Run(
         model,
-        optimizer,
-        workers,
-        distribution,
-        optimizer_name=optimization.optimizer,
+        get_batch,
+        _in_pieces(means, found),
+        precision=precision,
+        windows=Windows(total_steps, means.training.accumulation_steps),
+        found=found,
+        line=pretraining_line,
+        folder=run_folder(files.output_model_path),
+        facts=facts,
         needs_whole="--ema_decay" if files.ema_decay else None,
     )
-    start, progress = 0, None
-    if found is not None:
-        found.load_optimizer(engine)
-        if average is not None:
-            found.load_average(average)
-        start, progress = found.step, found.training["progress"]
-    windows = Windows(total_steps, training.accumulation_steps)
-    folder = run_folder(files.output_model_path)
-    log = RunLog(
-        pretraining_line,
-        total=windows.total,
-        folder=folder,
-        start=start,
-        quiet=not workers.is_first,
-        machine=cost.machine(precision, workers.size),
-        trackers=open_trackers(training, folder, about["options"], start=start, first=workers.is_first),
-    )
-    log.describe(about["options"], precision=precision.name, dataset=about["dataset"], data=data)
-    log.say("%s parameters; precision %s (%s).", f"{parameters:,}", precision.name, reason)
+    if found is not None and average is not None:
+        found.load_average(average)
+    run.log.say("%s parameters; precision %s (%s).", f"{parameters:,}", precision.name, reason)
+    about = {"options": means.settings, "dataset": facts["dataset"]}
+    return Pretraining(run, checkpoints, write_weights, about, held_out, average).train(files, found)
 
-    def save(step: int, progress: dict[str, Any]) -> None:
-        snapshot = Snapshot.take(engine, average)
-        state = {**about, **chosen_here(), "precision": precision.name, "progress": progress}
-        state["micro_batches"] = training.micro_batches
-        write = partial(
-            checkpoints.save, step, write_weights=write_weights, snapshot=snapshot, training=state
-        )
-        if workers.is_first:
-            writer.submit(lambda: log.say("Saved %s.", write()))
 
-    def look(step: int) -> None:
-        with average.applied() if average is not None else contextlib.nullcontext():
-            terms = evaluate(engine.module, held_out(), precision=precision, device=workers.device)
-        log.say("%s", held_out_line(step, terms))
-        log.record(held_out_record(step, terms))
+def _precision(model: Model, means: Means, found: Checkpoint | None) -> tuple[Precision, str]:
+    """The precision of a run, and why it is that; a resumed run goes on in its own."""
+    name = means.training.precision if found is None else found.training["precision"]
+    return choose_precision(name, means.workers.device, model.config.hidden_size)
 
-    if start >= windows.total:
-        log.say(
-            "The run of %d steps is finished; raise --total_steps to go on from %s.",
-            windows.total,
-            found.path,
-        )
-        return found.path
-    workers.agree("the run", f"{about} {start} {precision.name} {shapes}")
-    log.say("Worker %sis training ... ", f"{workers.rank} " if workers.size > 1 else "")
-    with Writer() as writer:
-        fit(
-            model,
-            get_batch,
-            training,
-            optimizer=optimizer,
-            schedule=build_schedule(optimization, windows.updates),
-            windows=windows,
-            precision=precision,
-            log=log,
-            saving=Saving(save, files.save_checkpoint_steps),
-            evaluating=None if held_out is None else Evaluating(look, files.eval_steps),
-            average=average,
-            workers=workers,
-            engine=engine,
-            max_grad_norm=optimization.max_grad_norm,
-            start=start,
-            progress=progress,
-        )
-    return checkpoints.path(windows.total)
+
+def _in_pieces(means: Means, found: Checkpoint | None) -> Means:
+    """A resumed run goes on with batches in as many pieces as it had."""
+    if found is None:
+        return means
+    pieces = found.training.get("micro_batches", "1")
+    return replace(means, training=means.training.replace(micro_batches=pieces))
