@@ -71,6 +71,27 @@ def linear(data: Path, longest: int) -> float:
     return max(model.score(dev, parts["dev"][0]) for model in fitted)
 
 
+def pre_train(data: Path, work: Path, model: str, steps: int) -> float:
+    """Pre-train on the training text and write `model.bin-STEPS` in `work`; the seconds it took.
+
+    Args:
+        model: flags that describe the model.
+    """
+    corpus = work / "corpus.txt"
+    rows = (data / "train.tsv").read_text(encoding="utf-8").splitlines()[1:]
+    corpus.write_text("".join(row.split("\t", 1)[1] + "\n" for row in rows), encoding="utf-8")
+    calls = {
+        "scripts/build_vocab.py": f"--corpus_path {corpus} --output_path {work}/vocab.txt --model_type char "
+        "--min_count 2",
+        "preprocess.py": f"--corpus_path {corpus} --vocab_path {work}/vocab.txt --dataset_path "
+        f"{work}/dataset.pt --processes_num 2 --data_processor mlm --dynamic_masking --full_sentences",
+        "pretrain.py": f"--dataset_path {work}/dataset.pt {model} --target mlm --output_model_path "
+        f"{work}/model.bin --batch_size 32 --mask_rate 0.3 --optimizer muon --learning_rate 8e-3 "
+        f"--total_steps {steps} --save_checkpoint_steps {steps}",
+    }
+    return sum(call(script, words)[0] for script, words in calls.items())
+
+
 def main(argv: list[str] | None = None) -> int:
     """Run all and print the table."""
     options = Command("benchmarks/book_review.py", __doc__, BenchmarkOptions).parse(argv)[BenchmarkOptions]
@@ -82,27 +103,7 @@ def main(argv: list[str] | None = None) -> int:
     # Two layers must find their neighbours by position: with the bias in the scores, and Muon, they begin to
     # use context after a thousand steps; with one of the two alone they had not begun after 1,500.
     model += " --relative_position_embedding"
-    corpus = work / "corpus.txt"
-    rows = (data / "train.tsv").read_text(encoding="utf-8").splitlines()[1:]
-    corpus.write_text("".join(row.split("\t", 1)[1] + "\n" for row in rows), encoding="utf-8")
-
-    spent, _ = call(
-        "scripts/build_vocab.py",
-        f"--corpus_path {corpus} --output_path {work}/vocab.txt --model_type char --min_count 2",
-    )
-    seconds, _ = call(
-        "preprocess.py",
-        f"--corpus_path {corpus} --vocab_path {work}/vocab.txt --dataset_path {work}/dataset.pt "
-        "--processes_num 2 --data_processor mlm --dynamic_masking --full_sentences",
-    )
-    spent += seconds
-    seconds, _ = call(
-        "pretrain.py",
-        f"--dataset_path {work}/dataset.pt {model} --target mlm --output_model_path {work}/model.bin "
-        f"--batch_size 32 --mask_rate 0.3 --optimizer muon --learning_rate 8e-3 "
-        f"--total_steps {options.total_steps} --save_checkpoint_steps {options.total_steps}",
-    )
-    spent += seconds
+    spent = pre_train(data, work, model, options.total_steps)
     print(f"pre-processed and pre-trained in {spent:.0f} s", flush=True)
 
     def tune(rate: float, seed: int, start: str) -> tuple[float, float]:

@@ -74,7 +74,8 @@ def checker_of(path: Path) -> tuple[Callable[[Path, Path], dict[str, float]] | N
 
 def against_transformers(seed: int, write: Path | None) -> int:
     """Every family and head at both scales, and the way back; the number of misses."""
-    from tests.checkpoints.parity import SCALES, cases, differences, round_trip
+    from tests.checkpoints.parity import SCALES, differences, round_trip
+    from tests.checkpoints.parity_cases import cases
 
     missed, rows = 0, []
     for case in cases():

@@ -48,8 +48,8 @@ class Stage:
 
 
 def stages(out: str, options: QuickstartOptions) -> list[Stage]:
-    """The commands, with everything they write under `out`."""
-    steps, lm_steps, epochs = options.total_steps, options.lm_steps, options.epochs_num
+    """All commands, with everything they write under `out`."""
+    steps, epochs = options.total_steps, options.epochs_num
     corpus = f"--corpus_path corpora/book_review.txt {VOCABULARY} --processes_num 2 --seq_length 64"
     reviews = f"--train_path {REVIEWS}/train.tsv --dev_path {REVIEWS}/dev.tsv --seq_length 64"
     tune = (
@@ -93,6 +93,17 @@ def stages(out: str, options: QuickstartOptions) -> list[Stage]:
             f"--test_path {REVIEWS}/test.tsv --prediction_path {out}/prediction.tsv --output_prob",
             "prediction.tsv",
         ),
+        *language_model_stages(out, corpus, options.lm_steps),
+    ]
+
+
+def language_model_stages(out: str, corpus: str, steps: int) -> list[Stage]:
+    """The commands about a language model.
+
+    Args:
+        corpus: flags of `preprocess.py` that name the text and how it is cut.
+    """
+    return [
         Stage(
             "pre-process (language model)",
             f"preprocess.py {corpus} --target lm --dataset_path {out}/dataset_lm.pt",
@@ -101,13 +112,13 @@ def stages(out: str, options: QuickstartOptions) -> list[Stage]:
         Stage(
             "pre-train a language model",
             f"pretrain.py --dataset_path {out}/dataset_lm.pt {VOCABULARY} {GPT} --batch_size 64 "
-            f"--adam_bias_correction --learning_rate 2e-3 --total_steps {lm_steps} "
-            f"--save_checkpoint_steps {lm_steps} --output_model_path {out}/language_model.bin",
-            f"language_model.bin-{lm_steps}",
+            f"--adam_bias_correction --learning_rate 2e-3 --total_steps {steps} "
+            f"--save_checkpoint_steps {steps} --output_model_path {out}/language_model.bin",
+            f"language_model.bin-{steps}",
         ),
         Stage(
             "generate text",
-            f"scripts/generate_lm.py --load_model_path {out}/language_model.bin-{lm_steps} --seq_length 48 "
+            f"scripts/generate_lm.py --load_model_path {out}/language_model.bin-{steps} --seq_length 48 "
             f"--test_path corpora/story_beginning.txt --prediction_path {out}/story_full.txt "
             "--top_k 20 --stop [SEP]",
             "story_full.txt",

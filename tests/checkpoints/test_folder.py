@@ -11,7 +11,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from tests.checkpoints.parity import build_theirs, cases, save_theirs
+from tests.checkpoints.parity import build_theirs, save_theirs
+from tests.checkpoints.parity_cases import cases
 from uer.checkpoints import SEGMENT_TABLE, load_into, read_companion, write_state
 from uer.checkpoints.folder import open_folder
 from uer.errors import CheckpointError, EnvironmentFault

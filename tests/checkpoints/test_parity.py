@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from tests.checkpoints.parity import SCALES, Case, cases, differences, round_trip
+from tests.checkpoints.parity import SCALES, differences, round_trip
+from tests.checkpoints.parity_cases import Case, cases
 from uer.utils.files import repository_root
 
 TOLERANCE = 1e-5

@@ -11,7 +11,8 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from tests.checkpoints.parity import Case, build_theirs, cases, draw
+from tests.checkpoints.parity import build_theirs, draw
+from tests.checkpoints.parity_cases import Case, cases
 from uer.checkpoints import load_into, read_state
 from uer.checkpoints.folder import open_folder
 from uer.checkpoints.source import read_source

@@ -8,7 +8,8 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from tests.checkpoints.parity import build_theirs, cases
+from tests.checkpoints.parity import build_theirs
+from tests.checkpoints.parity_cases import cases
 from uer.checkpoints import write_state
 from uer.config.model import ModelConfig
 from uer.errors import CheckpointError

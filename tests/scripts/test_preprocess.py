@@ -1,68 +1,23 @@
-"""`preprocess.py` as typed: on any number of processes, after any interruption, from any text."""
+"""`preprocess.py` as typed: on any number of processes, from any text."""
 
 import json
 import os
 import re
-import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 import preprocess
+from tests.scripts.preprocessing import WORDS, preprocess_to
 from uer.cli import run
-from uer.data import parts, spans
+from uer.data import spans
 from uer.data.store import Store
-from uer.errors import ConfigError, DataError, EnvironmentFault
+from uer.errors import ConfigError, DataError
 
 ROOT = Path(__file__).resolve().parents[2]
-WORDS = [
-    "[PAD]",
-    "[UNK]",
-    "[CLS]",
-    "[SEP]",
-    "[MASK]",
-    *map(chr, range(0x4E00, 0x4F00)),
-    *"abcdef",
-    "##a",
-    "。",
-]
-
-
-@pytest.fixture
-def vocab(tmp_path):
-    (tmp_path / "vocab.txt").write_text("\n".join(WORDS) + "\n", encoding="utf-8")
-    return "vocab.txt"
-
-
-def sentences(count, seed=0, blank_every=4):
-    rng = np.random.default_rng(seed)
-    lines = []
-    for number in range(count):
-        size = int(rng.integers(3, 60))
-        lines.append("".join(map(chr, rng.integers(0x4E00, 0x4F00, size))) + "。")
-        if number % blank_every == blank_every - 1:
-            lines.append("")
-    return "\n".join(lines)
-
-
-@pytest.fixture
-def corpus(tmp_path):
-    (tmp_path / "corpus.txt").write_text(sentences(2000), encoding="utf-8")
-    return "corpus.txt"
-
-
-@pytest.fixture
-def small_spans(monkeypatch):
-    monkeypatch.setattr(spans, "SPAN", 10_000)
-
-
-def preprocess_to(name, corpus, vocab, *flags):
-    preprocess.main(["--corpus_path", corpus, "--vocab_path", vocab, "--dataset_path", name, *flags])
-    return Store(name)
 
 
 @pytest.mark.parametrize(
@@ -177,129 +132,6 @@ def test_no_blank_line_at_all_is_one_document(vocab, monkeypatch):
     Path("corpus.txt").write_text("丁一。\n" * 500, encoding="utf-8")
     with pytest.raises(DataError, match=r"corpus\.txt: .*holds only one document"):
         preprocess_to("d.pt", "corpus.txt", vocab, "--dynamic_masking")
-
-
-def test_a_killed_run_goes_on_from_its_finished_parts(corpus, vocab, small_spans, monkeypatch, capsys):
-    preprocess_to("whole.pt", corpus, vocab)
-    build, calls = parts.PartBuilder._build, []
-
-    def fails_at_five(self, source, span):
-        calls.append(span.index)
-        if len(calls) == 5:
-            raise KeyboardInterrupt
-        build(self, source, span)
-
-    monkeypatch.setattr(parts.PartBuilder, "_build", fails_at_five)
-    with pytest.raises(KeyboardInterrupt):
-        preprocess_to("again.pt", corpus, vocab)
-    folder = next(Path().glob(".again.pt.*.parts"))
-    assert len(list(folder.glob("*.part"))) == 4 and not Path("again.pt").exists()
-    damaged = folder / "00000002.part"
-    damaged.write_bytes(damaged.read_bytes()[:-3])
-    monkeypatch.setattr(parts.PartBuilder, "_build", build)
-    preprocess_to("again.pt", corpus, vocab)
-    assert "An earlier run was cut off" in capsys.readouterr().err
-    assert Path("again.pt").read_bytes() == Path("whole.pt").read_bytes() and not folder.exists()
-
-
-def test_other_work_does_not_use_those_parts(corpus, vocab, small_spans, monkeypatch):
-    def stop(self, source, span):
-        raise KeyboardInterrupt
-
-    build = parts.PartBuilder._build
-    monkeypatch.setattr(parts.PartBuilder, "_build", stop)
-    for seed in "12":
-        with pytest.raises(KeyboardInterrupt):
-            preprocess_to("d.pt", corpus, vocab, "--seed", seed)
-    assert len(list(Path().glob(".d.pt.*.parts"))) == 2
-    monkeypatch.setattr(parts.PartBuilder, "_build", build)
-    os.utime(corpus, (1, 1))
-    preprocess_to("d.pt", corpus, vocab, "--seed", "1")
-    assert len(list(Path().glob(".d.pt.*.parts"))) == 2
-
-
-def test_two_runs_at_the_same_work(corpus, vocab, small_spans, monkeypatch):
-    build = parts.PartBuilder._build
-
-    def second_run(self, source, span):
-        if span.index == 0 and os.environ.get("INNER") is None:
-            monkeypatch.setenv("INNER", "1")
-            with pytest.raises(EnvironmentFault, match=r"another preprocess\.py is making this very dataset"):
-                preprocess_to("d.pt", corpus, vocab)
-            preprocess_to("other.pt", corpus, vocab)
-        build(self, source, span)
-
-    monkeypatch.setattr(parts.PartBuilder, "_build", second_run)
-    preprocess_to("d.pt", corpus, vocab)
-    assert Path("d.pt").read_bytes() == Path("other.pt").read_bytes()
-
-
-def test_a_killed_worker_is_named(corpus, vocab, small_spans, monkeypatch):
-    build = parts.PartBuilder._build
-
-    def dies(self, source, span):
-        if span.index == 3:
-            os.kill(os.getpid(), signal.SIGKILL)
-        build(self, source, span)
-
-    monkeypatch.setattr(parts.PartBuilder, "_build", dies)
-    with pytest.raises(
-        EnvironmentFault, match=r"worker \d \(process \d+\) was killed by SIGKILL .*out of memory\?"
-    ):
-        preprocess_to("d.pt", corpus, vocab, "--processes_num", "2")
-    assert not Path("d.pt").exists()
-
-
-def test_a_failure_in_a_worker_keeps_its_traceback(corpus, vocab, small_spans, monkeypatch):
-    def breaks(self, source, span):
-        raise ZeroDivisionError("a fault of ours")
-
-    monkeypatch.setattr(parts.PartBuilder, "_build", breaks)
-    with pytest.raises(RuntimeError, match="a worker failed: a fault of ours\nTraceback"):
-        preprocess_to("d.pt", corpus, vocab, "--processes_num", "2")
-
-
-def test_kill_9_of_the_whole_run(vocab, monkeypatch):
-    Path("corpus.txt").write_text(sentences(20_000), encoding="utf-8")
-    program = "import sys, preprocess; from uer.data import spans; spans.SPAN = 100_000; "
-    program += "preprocess.main(sys.argv[1:])"
-    command = [sys.executable, "-c", program, "--corpus_path", "corpus.txt", "--vocab_path", vocab]
-    command += ["--processes_num", "2", "--dataset_path", "d.pt"]
-    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
-    process = subprocess.Popen(command, start_new_session=True, stderr=subprocess.DEVNULL, env=environment)
-    deadline = time.monotonic() + 60
-    while not list(Path().glob(".d.pt.*.parts/*.part")) and time.monotonic() < deadline:
-        time.sleep(0.01)
-    os.killpg(process.pid, signal.SIGKILL)
-    process.wait()
-    assert list(Path().glob(".d.pt.*.parts/*.part")) and not Path("d.pt").exists()
-    monkeypatch.setattr(spans, "SPAN", 100_000)
-    preprocess_to("d.pt", "corpus.txt", vocab)
-    preprocess_to("whole.pt", "corpus.txt", vocab)
-    assert Path("d.pt").read_bytes() == Path("whole.pt").read_bytes()
-
-
-def test_ctrl_c_ends_with_130_and_keeps_what_is_finished(vocab):
-    Path("corpus.txt").write_text(sentences(20_000), encoding="utf-8")
-    program = (
-        "import sys, preprocess; from uer.cli import run; from uer.data import spans; spans.SPAN = 50_000; "
-    )
-    program += "sys.exit(run(preprocess.main, sys.argv[1:]))"
-    command = [sys.executable, "-c", program, "--corpus_path", "corpus.txt", "--vocab_path", vocab]
-    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
-    process = subprocess.Popen(
-        [*command, "--processes_num", "2", "--dataset_path", "d.pt"],
-        stderr=subprocess.PIPE,
-        env=environment,
-        text=True,
-    )
-    deadline = time.monotonic() + 60
-    while not list(Path().glob(".d.pt.*.parts/*.part")) and time.monotonic() < deadline:
-        time.sleep(0.01)
-    process.send_signal(signal.SIGINT)
-    _, said = process.communicate(timeout=60)
-    assert process.returncode == 130 and said.splitlines()[-1] == "interrupted"
-    assert list(Path().glob(".d.pt.*.parts/*.part")) and not Path("d.pt").exists()
 
 
 @pytest.mark.slow
@@ -417,51 +249,6 @@ def test_exit_code_and_line_of_a_missing_corpus(vocab, capsys):
     assert (
         capsys.readouterr().err.splitlines()[-1] == "error: no.txt: the file does not exist; check the path."
     )
-
-
-def test_where_it_cannot_write(corpus, vocab):
-    Path("folder").mkdir()
-    with pytest.raises(
-        EnvironmentFault, match="folder: this is a folder; give a file name with --dataset_path"
-    ):
-        preprocess_to("folder", corpus, vocab)
-    with pytest.raises(EnvironmentFault, match=r"corpus\.txt/d\.pt: Not a directory"):
-        preprocess_to("corpus.txt/d.pt", corpus, vocab)
-
-
-@pytest.mark.parametrize(
-    ("number", "message"),
-    [
-        (13, r"d\.pt: the folder may not be written to"),
-        (30, r"d\.pt: .*Read-only file system"),
-        (28, r"d\.pt: the disk is full"),
-    ],
-)
-def test_a_folder_that_takes_no_files(corpus, vocab, monkeypatch, number, message):
-    """Where the parts would lie. A superuser may write anywhere, so the refusal is played."""
-    real = os.mkdir
-
-    def refuse(path, *args, **kwargs):
-        if str(path).endswith(".parts"):
-            raise OSError(number, os.strerror(number), str(path))
-        return real(path, *args, **kwargs)
-
-    monkeypatch.setattr(os, "mkdir", refuse)
-    with pytest.raises(EnvironmentFault, match=message):
-        preprocess_to("d.pt", corpus, vocab)
-    assert not Path("d.pt").exists()
-
-
-def test_a_full_disk(corpus, vocab, monkeypatch):
-    from uer.data import store as store_module
-
-    def full(*args):
-        raise OSError(28, "No space left on device")
-
-    monkeypatch.setattr(store_module, "_write_array", full)
-    with pytest.raises(EnvironmentFault, match="the disk is full; free some room"):
-        preprocess_to("d.pt", corpus, vocab)
-    assert not Path("d.pt").exists()
 
 
 def test_no_torch_in_the_process_or_its_workers(tmp_path, corpus, vocab):

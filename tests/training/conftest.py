@@ -9,6 +9,8 @@ from pathlib import Path
 import pytest
 from safetensors.torch import load_file
 
+from uer.utils.logging import logger
+
 FOLDER = Path(__file__).parents[1] / "golden" / "training"
 
 
@@ -19,3 +21,11 @@ def golden() -> Callable[[str], tuple[dict, dict]]:
         json.loads((FOLDER / f"{case}.json").read_text()),
         load_file(FOLDER / f"{case}.safetensors"),
     )
+
+
+@pytest.fixture
+def lines(monkeypatch):
+    """What was logged."""
+    said: list[str] = []
+    monkeypatch.setattr(logger, "info", lambda text, *values: said.append(text % values))
+    return said

@@ -15,7 +15,7 @@ from uer.data.batch import IGNORE, Batch
 from uer.data.random import generator
 from uer.targets.term import Term
 from uer.training.loop import fit
-from uer.training.optimizers import build_optimizer
+from uer.training.optimizers import build_optimizer, named_state
 from uer.training.precision import Precision
 from uer.training.report import pretraining_line
 from uer.training.runlog import RunLog
@@ -100,3 +100,8 @@ def train(
         **more,
     )
     return optimizer
+
+
+def states(model: nn.Module, optimizer: torch.optim.Optimizer) -> dict[str, torch.Tensor]:
+    """Copies of all weights and of the optimiser's state."""
+    return {k: v.clone() for k, v in (model.state_dict() | named_state(optimizer)).items()}

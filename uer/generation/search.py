@@ -48,6 +48,18 @@ class Continuation:
     score: float | None = None
     """by which beams were compared"""
 
+    def extend(self, token: int, chance: float | None, *, shortest: int, limit: int, met: Met) -> bool:
+        """Append a token (and its log probability); whether the text ends with it.
+
+        Args:
+            shortest: new tokens that a text has at least. limit: and at most.
+        """
+        self.ids.append(token)
+        if chance is not None:
+            self.log_probs.append(chance)
+        self.stopped = len(self.ids) > shortest and met(self.ids)
+        return self.stopped or len(self.ids) >= limit
+
 
 Show = Callable[[Continuation], None]
 """called after each new token, for whoever shows a text while it grows"""
@@ -85,25 +97,20 @@ def draw(
     every = [Continuation() for _ in limits]
     live = list(range(len(every)))  # the row of `every` behind each row that the reader still holds
     open_rows = set(live)
+    shortest = rules.options.min_new_tokens
     while True:
         ids = chooser.choose(rules.apply(logits))
         rules.append(ids)
-        chances = (
-            logits.float().log_softmax(dim=-1).gather(1, ids[:, None])[:, 0].tolist() if log_probs else []
-        )
+        chances = _log_probs(logits, ids) if log_probs else [None] * len(ids)
         for place, token in enumerate(ids.tolist()):
             row = live[place]
             if row not in open_rows:
                 continue
-            text = every[row]
-            text.ids.append(token)
-            if log_probs:
-                text.log_probs.append(chances[place])
-            text.stopped = len(text.ids) > rules.options.min_new_tokens and met(text.ids)
-            if text.stopped or len(text.ids) >= limits[row]:
+            ended = every[row].extend(token, chances[place], shortest=shortest, limit=limits[row], met=met)
+            if ended:
                 open_rows.discard(row)
             if show is not None:
-                show(text)
+                show(every[row])
         if not open_rows:
             return every
         # Taking finished rows out copies what the caches hold, so it waits until that pays.
@@ -116,6 +123,11 @@ def draw(
             chooser.keep(places)
             ids = ids[kept]
         logits = reader.step(ids)
+
+
+def _log_probs(logits: Tensor, ids: Tensor) -> list[float]:
+    """Of the ids [B] under the logits [B, V]."""
+    return logits.float().log_softmax(dim=-1).gather(1, ids[:, None])[:, 0].tolist()
 
 
 class Beams:

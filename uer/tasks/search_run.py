@@ -88,21 +88,7 @@ def run_search(
     workers, threads = places(options.workers_num, torch.cuda.device_count())
     facts = {"vocab_size": len(task.tokenizer), "threads": threads, "gpus": torch.cuda.device_count()}
     save_plan(folder, task, train, dev, effective, **facts)
-    key = search_key(
-        {name: value for name, value in effective.items() if name not in space},
-        (run.train_path, run.dev_path, run.pretrained_model_path),
-        tokenizer=task.tokenizer.fingerprint(),
-        space=[str(entry) for entry in space.values()],
-        how=(options.search, options.pruner),
-    )
-    study = Study(
-        Path(options.study_path or folder / "study.db"),
-        key,
-        space,
-        how=options.search,
-        pruner=options.pruner,
-        seed=common.training.seed,
-    )
+    study = _study(effective, options, common, space, folder)
     total = study.queue_grid() if options.search == "grid" else options.trials_num
     metric = run.best_metric or next(iter(task.metric().scores()))
     logger.info(f"{total} trials, {workers} at a time with {threads} threads each.")
@@ -132,6 +118,32 @@ def run_search(
     logger.info(f"The page of the search: {folder / 'search.html'}")
     print(command_line(written, best.params))
     return 0
+
+
+def _study(
+    effective: Mapping[str, Any],
+    options: GridOptions,
+    common: Finetuning,
+    space: Mapping[str, Range],
+    folder: Path,
+) -> Study:
+    """The data base of the trials, under a name of all that decides their results."""
+    run = common.options
+    key = search_key(
+        {name: value for name, value in effective.items() if name not in space},
+        (run.train_path, run.dev_path, run.pretrained_model_path),
+        tokenizer=common.task.tokenizer.fingerprint(),
+        space=[str(entry) for entry in space.values()],
+        how=(options.search, options.pruner),
+    )
+    return Study(
+        Path(options.study_path or folder / "study.db"),
+        key,
+        space,
+        how=options.search,
+        pruner=options.pruner,
+        seed=common.training.seed,
+    )
 
 
 def command_line(written: Mapping[str, Any], params: Mapping[str, Any]) -> str:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import random
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import closing
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
@@ -114,25 +114,7 @@ def fit(
         done=start,
     )
     loop.resume(progress or {})
-    if loop.workers.device.type == "cpu":
-        keep_freed_memory()
-    recompute_layers(model, options.gradient_checkpointing)
-    fetched = fetch(
-        get_batch,
-        windows.after(start),
-        pin=loop.workers.device.type == "cuda",
-        pieces=int(options.micro_batches),
-    )
-    try:
-        with listen() as stop, closing(fetched):
-            loop.run(fetched, stop)
-    except RuntimeError as error:
-        explained = out_of_memory(error, loop.workers.device) or loop.workers.explained(error)
-        if explained is error:
-            raise
-        raise explained from error
-    finally:
-        log.close()
+    loop.train(get_batch, windows.after(start))
 
 
 class _Verdict(NamedTuple):
@@ -180,6 +162,25 @@ class _Loop:
         self.skipped = progress.get("skipped", 0)
         self.bad_in_a_row = progress.get("bad_in_a_row", 0)
         self.precision.load(progress.get("loss_scale", {}))
+
+    def train(self, get_batch: Callable[[int], Batch], spans: Iterator[Span]) -> None:
+        """Fetch these windows and work on them; the log is closed whatever happens."""
+        device = self.workers.device
+        if device.type == "cpu":
+            keep_freed_memory()
+        recompute_layers(self.model, self.options.gradient_checkpointing)
+        pieces = int(self.options.micro_batches)
+        fetched = fetch(get_batch, spans, pin=device.type == "cuda", pieces=pieces)
+        try:
+            with listen() as stop, closing(fetched):
+                self.run(fetched, stop)
+        except RuntimeError as error:
+            explained = out_of_memory(error, device) or self.workers.explained(error)
+            if explained is error:
+                raise
+            raise explained from error
+        finally:
+            self.log.close()
 
     def run(self, windows: Any, stop: StopRequest) -> None:
         """All windows, until the end or until a stop is asked for."""
