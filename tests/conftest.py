@@ -26,6 +26,16 @@ DECLARED_SKIPS = {
 }
 
 
+SLOW_LIMIT = 3600  # seconds: minutes of work, on a machine that others use too
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Slow tests have a limit of their own, wide enough for a busy machine."""
+    for item in items:
+        if item.get_closest_marker("slow"):
+            item.add_marker(pytest.mark.timeout(SLOW_LIMIT))
+
+
 def undeclared(report: pytest.TestReport | pytest.CollectReport) -> str | None:
     """The reason of a skip (or an expected failure) that is not in the table, or None."""
     if not report.skipped:

@@ -135,7 +135,6 @@ def test_no_blank_line_at_all_is_one_document(vocab, monkeypatch):
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(3600)  # minutes on a busy machine
 @pytest.mark.parametrize("processor", ["bert", "mlm", "lm"])
 def test_memory_does_not_grow_with_the_corpus(shared, processor):
     """2 GB of text and a line of 100 MB; each worker keeps below 500 MB."""
