@@ -7,7 +7,6 @@ are at `[CLS]`.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import partial
@@ -26,7 +25,7 @@ from uer.metrics import AnswerMatch
 from uer.models.model import Inputs, Model
 from uer.targets.term import Term
 from uer.tasks.body import LayoutChoice, task_body
-from uer.tasks.ner import word_pieces
+from uer.tasks.places import in_units, tokens_in
 from uer.tasks.qa_files import Query, read_queries
 from uer.tasks.rows import Examples
 from uer.tasks.spans import Answer, AnswerCollector, best_spans
@@ -35,14 +34,6 @@ from uer.utils.logging import logger
 HEAD = (r"output_layer\.",)
 ABSENT = torch.finfo(torch.float32).min / 4
 """the logits at padding"""
-UNITS = {
-    "char": re.compile(r".", re.S),
-    "space": re.compile(r"[^ ]+"),
-    "": re.compile(
-        r"[\u2e80-\u9fff\uf900-\ufaff\uff00-\uffef]|[^\W\u2e80-\u9fff\uf900-\ufaff\uff00-\uffef]+|[^\w\s]"
-    ),
-}
-"""what is cut into tokens by itself: no answer begins or ends within a token of it"""
 
 
 class QaModel(Model):
@@ -157,7 +148,7 @@ class QaTask:
         """
         asked = self._questions(queries)
         contexts = list(dict.fromkeys(query.context for query in queries))
-        cut = dict(zip(contexts, self._contexts(contexts)))
+        cut = dict(zip(contexts, in_units(self.tokenizer, contexts)))
         sizes = np.array([len(cut[query.context][0]) for query in queries])
         rooms = self.seq_length - 3 - np.array([len(ids) for ids in asked])
         kept = self._settle(queries, sizes > rooms, how)
@@ -167,7 +158,7 @@ class QaTask:
         labels: list[tuple[int, ...]] = []
         for number, (query, at) in enumerate(zip(queries, kept)):
             ids, places = cut[query.context]
-            gold = _tokens(places, query.span) if labelled else None
+            gold = tokens_in(places, *query.span) if labelled and query.span else None
             for start in self._starts(len(ids), int(rooms[at])) if how != "truncate" else (0,):
                 piece, begin = ids[start : start + rooms[at]], len(asked[at]) + 2
                 rows.append(self._row(asked[at], piece))
@@ -197,20 +188,6 @@ class QaTask:
                 f"--seq_length {self.seq_length} tokens; they were cut on the right."
             )
         return asked
-
-    def _contexts(self, texts: Sequence[str]) -> list[tuple[np.ndarray, np.ndarray]]:
-        """Ids [T] of each text, and the characters [start, stop) of each token [T, 2]."""
-        pattern = UNITS.get(self.tokenizer.name, UNITS[""])
-        found = [[match.span() for match in pattern.finditer(text)] for text in texts]
-        units = [text[a:b] for text, spans in zip(texts, found) for a, b in spans]
-        ids, offsets = word_pieces(self.tokenizer, units)
-        ends = np.concatenate([[0], np.cumsum([len(spans) for spans in found])])
-        out = []
-        for spans, first, last in zip(found, ends[:-1], ends[1:]):
-            pieces = np.diff(offsets[first : last + 1])
-            places = np.repeat(np.array(spans, np.int64).reshape(-1, 2), pieces, axis=0)
-            out.append((ids[offsets[first] : offsets[last]], places))
-        return out
 
     def _settle(self, queries: Sequence[Query], long: np.ndarray, how: str) -> list[int]:
         """The questions that are kept; what happens to long texts is said."""
@@ -272,14 +249,6 @@ class QaTask:
         """What the companion folder keeps for prediction."""
         names = ("seq_length", "doc_stride", "max_answer_length", "null_threshold", "no_answer")
         return {"labels": None, "extra": {"task": self.name, **{name: getattr(self, name) for name in names}}}
-
-
-def _tokens(places: np.ndarray, span: tuple[int, int] | None) -> tuple[int, int] | None:
-    """The first and last token that lie in characters [start, stop); None where there are none."""
-    if span is None:
-        return None
-    inside = np.flatnonzero((places[:, 0] < span[1]) & (places[:, 1] > span[0]))
-    return (int(inside[0]), int(inside[-1])) if len(inside) else None
 
 
 def _clipped(gold: tuple[int, int] | None, start: int, size: int, begin: int) -> tuple[int, int]:

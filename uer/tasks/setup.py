@@ -37,6 +37,7 @@ SCRIPTS = {
     "c3": "run_c3",
     "chid": "run_chid",
     "text2text": "run_text2text",
+    "uie": "run_uie",
 }
 """the script of each task whose models might be taken for another's"""
 

@@ -106,6 +106,12 @@ class Tokenizer(ABC):
         """The ids of one text."""
         return self.encode_batch([text])[0].tolist()
 
+    def encode_placed(self, texts: Sequence[str]) -> list[tuple[np.ndarray, np.ndarray]] | None:
+        """The ids of each text [T] and the characters [start, stop) of each id [T, 2]; None where the
+        tokenizer does not know them.
+        """
+        return None
+
     def tokenize(self, text: str) -> list[str]:
         """The tokens of one text; what the vocabulary lacks is the unknown token."""
         return self.convert_ids_to_tokens(self.encode(text))

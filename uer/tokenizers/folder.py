@@ -71,6 +71,15 @@ class FolderTokenizer(Tokenizer):
         ids = [number for one in found for number in one.ids]
         return np.array(ids, np.int32), offsets
 
+    def encode_placed(self, texts: Sequence[str]) -> list[tuple[np.ndarray, np.ndarray]]:
+        """See `Tokenizer.encode_placed`; blanks at the ends of a token do not count."""
+        out = []
+        found = self.pipeline.encode_batch(list(map(sound, texts)), add_special_tokens=False)
+        for text, one in zip(texts, found):
+            places = [_without_blanks(text, start, stop) for start, stop in one.offsets]
+            out.append((np.array(one.ids, np.int32), np.array(places, np.int64).reshape(-1, 2)))
+        return out
+
     def join_tokens(self, tokens: Sequence[str]) -> str:
         """Text by the pipeline's own decoder."""
         decoder = self.pipeline.decoder
@@ -94,6 +103,13 @@ class FolderTokenizer(Tokenizer):
     def files(self) -> dict[str, tuple[str, bytes]]:
         """See `Tokenizer.files`."""
         return {"vocab_path": (JSON_NAME, self._content)}
+
+
+def _without_blanks(text: str, start: int, stop: int) -> tuple[int, int]:
+    inner = text[start:stop]
+    bare = inner.strip()
+    at = start + inner.index(bare)
+    return (at, at + len(bare)) if bare else (start, stop)
 
 
 def read_pipeline(content: bytes, path: str | Path) -> tokenizers.Tokenizer:

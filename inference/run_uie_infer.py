@@ -1,0 +1,58 @@
+"""Extract what a schema names from texts; see docs/tasks/uie.md."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from uer.cli import run
+from uer.config.model import ModelConfig
+from uer.config.uie import UieFiles, UieInferenceOptions
+from uer.opts.finetune import inference_command
+from uer.opts.tokenizer import chosen_tokenizer
+from uer.opts.uie import saved_uie_options
+
+COMMAND = inference_command(
+    "run_uie_infer",
+    "Extract what a schema, or each row's own prompt, names (UIE); a JSON object a text is written.",
+    UieInferenceOptions,
+    files=UieFiles,
+)
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Options → log → tokenizer → task → model → load (strict) → read → predict → write."""
+    chosen = COMMAND.parse(argv)
+    options, asked = chosen[UieFiles], chosen[UieInferenceOptions]
+    chosen.start_log()
+
+    from uer.tasks.output import write_document
+    from uer.tasks.predict import Predictor
+    from uer.tasks.uie import UieModel, UieTask
+    from uer.tasks.uie_files import read_open
+    from uer.tasks.uie_schema import extract, read_schema
+
+    tokenizer = chosen_tokenizer(chosen)
+    task = UieTask(tokenizer, **saved_uie_options(chosen))
+    predictor = Predictor(
+        task, UieModel.build(chosen[ModelConfig], len(tokenizer)), options, chosen.companion
+    )
+
+    rows = read_open(options.test_path, prompted=asked.schema_path is None)
+    if asked.schema_path is None:
+        answers = task.answers(predictor.stream, [(row["prompt"], row["content"]) for row in rows])
+        found = [{**row, "result_list": results} for row, results in zip(rows, answers)]
+    else:
+        schema, texts = read_schema(asked.schema_path), [row["content"] for row in rows]
+        results = extract(schema, texts, lambda asks: task.answers(predictor.stream, asks), lang=task.lang)
+        found = [{**row, "result": result} for row, result in zip(rows, results)]
+    lines = [json.dumps(row, ensure_ascii=False) + "\n" for row in found]
+    write_document(options.output, "".join(lines), len(lines))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(run(main))
