@@ -2,7 +2,7 @@
 
 `scores()` maps a name to a number; the first one selects the best model unless the user names another.
 `report()` gives the lines to log, in UER's format where UER has one. Only numpy is needed
-(NLTK, for English in answers).
+(NLTK, for English in answers). `tables()`, where a metric has it, gives what the page of a run shows too.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from uer.metrics.answers import AnswerMatch
 from uer.metrics.classification import Auc, Classification, Confusion, SetMatch
 from uer.metrics.ranks import Correlation, GroupRanking, Ranking
 from uer.metrics.spans import SpanF1
+from uer.metrics.tables import Table, tables_of
 from uer.metrics.texts import TextMatch
 
 __all__ = [
@@ -28,8 +29,10 @@ __all__ = [
     "Ranking",
     "SetMatch",
     "SpanF1",
+    "Table",
     "TextMatch",
     "select",
+    "tables_of",
 ]
 
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from uer.metrics.ranks import average_ranks
+from uer.metrics.tables import Table, confusion_table, ratio_table
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
@@ -91,6 +92,14 @@ class Confusion:
             self.accuracy_line(),
         ]
 
+    def tables(self) -> list[Table]:
+        """The matrix, and the scores of each label."""
+        ratios = label_scores(self.matrix)
+        return [
+            confusion_table(self.matrix, self.names),
+            ratio_table("label", self.names, *ratios, self.matrix.sum(axis=0)),
+        ]
+
     def accuracy_line(self) -> str:
         """UER's last line."""
         return f"Acc. (Correct/Total): {self.accuracy:.4f} ({self.correct}/{self.total}) "
@@ -131,6 +140,10 @@ class Classification:
         if self.auc is not None:
             further += f", AUC: {scores['auc']:.4f}"
         return [*lines[:-1], further, lines[-1]]
+
+    def tables(self) -> list[Table]:
+        """See `Confusion.tables`."""
+        return self.confusion.tables()
 
 
 def softmax(logits: NDArray) -> NDArray:
@@ -233,6 +246,13 @@ class SetMatch:
         """Exact match, micro F1, macro F1."""
         place = self.place
         return {name: float(values[place]) for name, values in self._scores().items()}
+
+    def tables(self) -> list[Table]:
+        """The scores of each label by itself, by the threshold that counts."""
+        both, predicted, gold = self.counts[:, self.place].astype(np.float64)
+        ratios = both / np.maximum(predicted, 1), both / np.maximum(gold, 1)
+        f1 = 2 * both / np.maximum(predicted + gold, 1)
+        return [ratio_table("label", self.names, *ratios, f1, gold)]
 
     def report(self) -> list[str]:
         """F1 over decisions, then UER's line about whole sets."""

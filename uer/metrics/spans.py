@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from uer.metrics.classification import EPSILON
+from uer.metrics.tables import Table, ratio_table
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
@@ -88,6 +89,12 @@ class SpanF1:
         precision, recall, f1 = ratios(counts.sum(axis=1))
         macro = float(np.mean(ratios(counts)[2])) if counts.shape[1] else 0.0
         return {"f1": float(f1), "precision": float(precision), "recall": float(recall), "macro_f1": macro}
+
+    def tables(self) -> list[Table]:
+        """The scores of each type."""
+        counts = self.counts()
+        names = [name or "span" for name in self.tags.types]
+        return [ratio_table("type", names, *ratios(counts), counts[2])]
 
     def report(self) -> list[str]:
         """One line a type, then UER's two."""

@@ -13,7 +13,7 @@ from uer.config.model import ModelConfig
 from uer.data.batch import Batch
 from uer.data.random import Permutation
 from uer.errors import ConfigError
-from uer.metrics import Classification
+from uer.metrics import Classification, Table
 from uer.models.model import Inputs, Model
 from uer.targets.term import Term
 from uer.tasks.body import LayoutChoice, pooled, task_body
@@ -80,7 +80,7 @@ class MultiTask:
     name = "multi_task"
 
     def __init__(self, tasks: Sequence[ClassifierTask]) -> None:
-        self.tasks, self.tokenizer = list(tasks), tasks[0].tokenizer
+        self.tasks, self.tokenizer, self.seq_length = list(tasks), tasks[0].tokenizer, tasks[0].seq_length
         self.sizes = [len(task.labels) for task in tasks]
         self.borders = np.cumsum([0, *self.sizes])
 
@@ -143,6 +143,14 @@ class MultiMetric:
         """The lines of each data set in their order."""
         return [line for part in self.parts for line in part.report()]
 
+    def tables(self) -> list[Table]:
+        """The tables of each data set in their order."""
+        return [
+            table._replace(title=f"Data set {number}: {table.title}")
+            for number, part in enumerate(self.parts, 1)
+            for table in part.tables()
+        ]
+
 
 class MultiFinetuning(Finetuning):
     """`Finetuning` on a list of examples, one a data set."""
@@ -161,6 +169,7 @@ class MultiFinetuning(Finetuning):
         period, seed = int(borders[-1]), self.training.seed
 
         def get(step: int) -> Batch:
+            """The batch of a step, of one data set."""
             epoch, within = divmod(step, period)
             place = int(Permutation(period, seed, "datasets", epoch)(np.array([within]))[0])
             number = int(np.searchsorted(borders, place, side="right")) - 1
@@ -185,12 +194,15 @@ class _Single:
         self.task, self.number = task, number
 
     def collate(self, examples: Examples, rows: np.ndarray) -> Batch:
+        """A batch of some of the examples."""
         return self.task.collate(examples, rows, self.number)
 
     def metric(self, settled: bool = False) -> Classification:
+        """The metric of this data set."""
         return self.task.tasks[self.number].metric(settled)
 
     def score(self, metric: Classification, outputs: np.ndarray, batch: Batch, examples: Examples) -> None:
+        """Feed this data set's part of the logits to its metric."""
         metric.update(self.task.part(outputs, self.number), batch.labels[str(self.number)])
 
 

@@ -13,6 +13,7 @@ from html import escape
 from pathlib import Path
 from typing import Any
 
+from uer.training.results import read_results, results_cards
 from uer.utils.files import atomic_write
 
 POINTS = 600  # of a curve; more are thinned out
@@ -42,6 +43,10 @@ svg text { fill: var(--soft); font-size: 11px } svg .grid { stroke: var(--line) 
 table { border-collapse: collapse; width: 100%; font-size: 13.5px; font-variant-numeric: tabular-nums }
 td { padding: 3px 10px 3px 0; border-top: 1px solid var(--line); vertical-align: top; overflow-wrap: anywhere
 } td:first-child { color: var(--soft); width: 38% } summary { cursor: pointer; font-weight: 600 }
+h3 { font-size: 14px; margin: 16px 0 6px; color: var(--soft) } .wide { overflow-x: auto }
+.results table { width: auto } .results td, .results th { width: auto; min-width: 64px; padding: 3px 12px;
+text-align: right; font-weight: 400 } .results :is(td, th):first-child { text-align: left; width: auto }
+.matrix td { background: rgba(47, 111, 237, calc(var(--share, 0) * 0.65)) }
 """
 
 
@@ -67,6 +72,7 @@ def write_page(
         f'<div class="bar"><i style="width: {100 * min(1.0, step / max(1, total)):.1f}%"></i></div>',
         _figures(records),
         f'<div class="row charts">{"".join(_charts(records))}</div>',
+        results_cards(read_results(folder)),
         '<div class="row charts">',
         _best(records),
         _table("Data", facts["environment"].pop("data", {}) or {}),
@@ -181,9 +187,11 @@ def chart(title: str, curves: dict[str, Curve]) -> str:
     low, high = (low - margin if low < 0 or low > margin else 0.0), high + margin
 
     def at_x(x: float) -> float:
+        """The place of a step."""
         return LEFT + (WIDTH - LEFT - RIGHT) * ((x - first) / (last - first) if last > first else 0.5)
 
     def at_y(y: float) -> float:
+        """The place of a value."""
         return TOP + (HEIGHT - TOP - BOTTOM) * (1 - (y - low) / (high - low))
 
     parts = []

@@ -1,8 +1,8 @@
 """What a run leaves behind to be read: lines in the log, a folder `NAME.run/`, a progress bar on a terminal.
 
 The folder holds `config.json` (all effective options), `environment.json` (versions, machine, what was
-chosen), `metrics.jsonl` (one JSON object a report), and `report.html`, which shows them; trackers may take
-the same figures. A resumed run goes on in the same files.
+chosen), `metrics.jsonl` (one JSON object a report), `results.json` (what was evaluated), and `report.html`,
+which shows them; trackers may take the same figures. A resumed run goes on in the same files.
 """
 
 from __future__ import annotations
@@ -18,9 +18,11 @@ from typing import Any, NamedTuple
 import torch
 
 from uer import __version__
+from uer.metrics import Metric
 from uer.training.memory import peak_memory
 from uer.training.page import write_page
 from uer.training.report import Report
+from uer.training.results import RESULTS, add_result
 from uer.training.trackers import Tracker, plain_figures
 from uer.utils.files import atomic_write, write_fault
 from uer.utils.logging import logger
@@ -92,8 +94,10 @@ class RunLog:
             self._trim(start)
 
     def _trim(self, start: int) -> None:
-        """Keep the records up to `start`."""
+        """Keep the records up to `start`; of a fresh run nothing that an earlier one of the name left."""
         file = self.folder / METRICS
+        if not start:
+            (self.folder / RESULTS).unlink(missing_ok=True)
         self._records = kept = [line for line in _lines(file) if start and line["step"] <= start]
         with atomic_write(file) as out:
             out.writelines(json.dumps(record) + "\n" for record in kept)
@@ -102,7 +106,8 @@ class RunLog:
         """Write what the run was told, where it runs, and what was decided for it (precision, …)."""
         if self.folder is None:
             return
-        for name, content in ((CONFIG, config), (ENVIRONMENT, {**environment(), **chosen})):
+        facts = {**environment(), "batches": self.total, **chosen}
+        for name, content in ((CONFIG, config), (ENVIRONMENT, facts)):
             with atomic_write(self.folder / name) as out:
                 out.write(json.dumps(content, ensure_ascii=False, indent=2) + "\n")
 
@@ -147,6 +152,11 @@ class RunLog:
         write_page(self.folder, name, self.total, self._records, running=running)
         self._drawn = time.monotonic()
 
+    def result(self, name: str, metric: Metric) -> None:
+        """Keep what an evaluation gave, for the page; `name`: what was evaluated."""
+        if self.folder is not None:
+            add_result(self.folder, name, metric)
+
     def advance(self, step: int) -> None:
         """Move the bar to `step` batches."""
         if self._bar is not None:
@@ -161,6 +171,18 @@ class RunLog:
         if self._bar is not None:
             self._bar.close()
             self._bar = None
+
+
+def late_result(folder: Path, name: str, metric: Metric) -> None:
+    """Keep what was evaluated when the run was over, and bring its page up to date."""
+    add_result(folder, name, metric)
+    records = _lines(folder / METRICS)
+    done = max((record["step"] for record in records), default=0)
+    try:
+        total = json.loads((folder / ENVIRONMENT).read_text(encoding="utf-8"))["batches"]
+    except (OSError, ValueError, KeyError):
+        total = done
+    write_page(folder, folder.name.removesuffix(".run"), total, records, running=False)
 
 
 def _progress_bar(total: int, start: int) -> Any:
