@@ -8,7 +8,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from uer.cli import run
-from uer.config.inference import DocumentOptions
+from uer.config.inference import KeptKeyOptions, LongRowOptions
 from uer.config.model import ModelConfig
 from uer.config.tasks import ChoiceOptions
 from uer.opts.finetune import inference_command
@@ -19,30 +19,32 @@ COMMAND = inference_command(
     "run_c3_infer",
     "Choose the answer to each question about a text; a JSON object a question is written.",
     ChoiceOptions,
-    files=DocumentOptions,
+    LongRowOptions,
+    files=KeptKeyOptions,
 )
 
 
 def main(argv: list[str] | None = None) -> int:
     """Options → log → tokenizer → task → model → load (strict) → read → predict → write."""
     chosen = COMMAND.parse(argv)
-    options = chosen[DocumentOptions]
+    options = chosen[KeptKeyOptions]
     chosen.start_log()
 
-    from uer.tasks.c3 import C3Task, lines
-    from uer.tasks.choice import ChoiceModel, predicted_logits
-    from uer.tasks.output import write_document
+    from uer.tasks.c3 import C3Task, answers
+    from uer.tasks.choice import ChoiceModel
+    from uer.tasks.output import line_writer
     from uer.tasks.predict import Predictor
+    from uer.tasks.table import arriving
 
     tokenizer = chosen_tokenizer(chosen)
     task = C3Task(tokenizer, **saved_choice_options(chosen, ChoiceOptions))
     model = ChoiceModel.build(chosen[ModelConfig], len(tokenizer))
     predictor = Predictor(task, model, options, chosen.companion)
 
-    questions = task.questions(options.test_path, answered=False)
-    encoded = task.settle(task.encode(questions), [question.node for question in questions], False)
-    logits = predicted_logits(predictor.stream(encoded), encoded, task.choices_num)
-    write_document(options.output, "".join(f"{line}\n" for line in lines(questions, logits)), len(questions))
+    questions = arriving(options.test_path, task.stream(options.test_path, answered=False))
+    with predictor, line_writer(options.output) as writer:
+        for chunk in questions:
+            writer.write(answers(chunk, predictor.logits(task.encode(chunk)), options.keep_columns))
     return 0
 
 

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from uer.cli import run
-from uer.config.inference import DocumentOptions
+from uer.config.inference import PIPE, DocumentOptions
 from uer.config.model import ModelConfig
 from uer.config.tasks import IdiomOptions
 from uer.opts.finetune import inference_command, saved_cut_tokenizer
@@ -30,19 +29,23 @@ def main(argv: list[str] | None = None) -> int:
     chosen.start_log()
 
     from uer.tasks.chid import ChidTask, fill
-    from uer.tasks.choice import ChoiceModel, predicted_logits
-    from uer.tasks.output import write_document
+    from uer.tasks.choice import ChoiceModel
+    from uer.tasks.output import object_writer
     from uer.tasks.predict import Predictor
+    from uer.tasks.table import arriving
 
     tokenizer = saved_cut_tokenizer(chosen, "char")
     task = ChidTask(tokenizer, **saved_choice_options(chosen, IdiomOptions))
     model = ChoiceModel.build(chosen[ModelConfig], len(tokenizer))
     predictor = Predictor(task, model, options, chosen.companion)
 
-    blanks = task.blanks(options.test_path)
-    encoded = task.encode(blanks)
-    logits = predicted_logits(predictor.stream(encoded), encoded, task.choices_num)
-    write_document(options.output, json.dumps(fill(blanks, logits), indent=2) + "\n", len(blanks))
+    streams = options.test_path == PIPE
+    with object_writer(options.output, 2, streams=streams) as write:
+        for lines in arriving(options.test_path, task.stream(options.test_path)):
+            blanks = [blank for line in lines for blank in line]
+            filled = fill(blanks, predictor.logits(task.encode(blanks))) if blanks else {}
+            for line in lines:
+                write({blank.tag: filled[blank.tag] for blank in line})
     return 0
 
 

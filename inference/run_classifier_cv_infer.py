@@ -9,7 +9,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from uer.cli import run
 from uer.config.finetune import SingleTextOptions, fold_path
-from uer.config.inference import FoldOptions, ScoreOutputOptions
+from uer.config.inference import FoldOptions, LongRowOptions, ScoreOutputOptions
 from uer.config.model import ModelConfig
 from uer.opts.finetune import FoldCommand, inference_command, saved_text_options
 from uer.opts.tokenizer import chosen_tokenizer
@@ -19,6 +19,7 @@ COMMAND = inference_command(
     "Write the mean over the folds of each row's probabilities, an array for stacking.",
     ScoreOutputOptions,
     SingleTextOptions,
+    LongRowOptions,
     files=FoldOptions,
     command=FoldCommand,
 )
@@ -33,6 +34,7 @@ def main(argv: list[str] | None = None) -> int:
     from uer.metrics.classification import softmax
     from uer.tasks.classifier import ClassifierModel, ClassifierTask, saved_labels
     from uer.tasks.cross_validation import write_features
+    from uer.tasks.overflow import LongRows
     from uer.tasks.predict import Predictor
     from uer.tasks.table import read_table
     from uer.utils.logging import logger
@@ -44,13 +46,15 @@ def main(argv: list[str] | None = None) -> int:
     labels = saved_labels(paths[0], chosen.companion, typed, task=ClassifierTask.name)
     task = ClassifierTask(tokenizer, labels, **saved_text_options(chosen))
     model = ClassifierModel.build(chosen[ModelConfig].replace(labels_num=len(labels)), len(tokenizer))
-    examples = task.encode(read_table(options.test_path, ("text_a",), ("text_b",)).rows)
+    examples, long = task.encode(read_table(options.test_path, ("text_a",), ("text_b",)).rows), LongRows()
+    long.add(examples)
+    long.warn(options.test_path, task.seq_length)
 
     total = 0
     for path in paths:
         total = total + softmax(Predictor(task, model, options, chosen.companion, path).logits(examples))
     write_features(options.test_features_path, total / len(paths))
-    print(f"The number of prediction instances:  {len(examples)}")
+    print(f"The number of prediction instances:  {examples.rows_num}")
     return 0
 
 

@@ -9,7 +9,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from uer.cli import run
 from uer.config.finetune import SingleTextOptions
-from uer.config.inference import InferenceOptions, ScoreOutputOptions
+from uer.config.inference import InferenceOptions, LongRowOptions, ScoreOutputOptions
 from uer.config.model import ModelConfig
 from uer.opts.compat import DEEPSPEED_INFERENCE
 from uer.opts.finetune import inference_command, saved_text_options
@@ -20,6 +20,7 @@ COMMAND = inference_command(
     "Predict labels of texts or pairs of texts.",
     ScoreOutputOptions,
     SingleTextOptions,
+    LongRowOptions,
     compat=DEEPSPEED_INFERENCE,
 )
 
@@ -42,7 +43,7 @@ def main(argv: list[str] | None = None) -> int:
     model = ClassifierModel.build(chosen[ModelConfig].replace(labels_num=len(labels)), len(tokenizer))
     predictor = Predictor(task, model, options, chosen.companion)
 
-    with table_writer(options.output, options.keep_columns) as writer:
+    with predictor, table_writer(options.output, options.keep_columns) as writer:
         for rows in read_chunks(options.test_path, ("text_a", *options.keep_columns), ("text_b",)):
             logits = predictor.logits(task.encode(rows))
             writer.write(prediction_columns(labels, logits, output.output_logits, output.output_prob), rows)

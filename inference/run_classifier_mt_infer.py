@@ -9,7 +9,12 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from uer.cli import run
 from uer.config.finetune import SingleTextOptions
-from uer.config.inference import InferenceOptions, MultiTaskInferenceOptions, ScoreOutputOptions
+from uer.config.inference import (
+    InferenceOptions,
+    LongRowOptions,
+    MultiTaskInferenceOptions,
+    ScoreOutputOptions,
+)
 from uer.config.model import ModelConfig
 from uer.opts.finetune import inference_command, saved_text_options
 from uer.opts.tokenizer import chosen_tokenizer
@@ -20,6 +25,7 @@ COMMAND = inference_command(
     ScoreOutputOptions,
     MultiTaskInferenceOptions,
     SingleTextOptions,
+    LongRowOptions,
 )
 
 
@@ -43,7 +49,7 @@ def main(argv: list[str] | None = None) -> int:
     model = MultiTaskModel.build(chosen[ModelConfig], len(tokenizer), task.sizes)
     predictor = Predictor(task, model, options, chosen.companion)
 
-    with table_writer(options.output, options.keep_columns) as writer:
+    with predictor, table_writer(options.output, options.keep_columns) as writer:
         for rows in read_chunks(options.test_path, ("text_a", *options.keep_columns), ("text_b",)):
             logits = predictor.logits(task.tasks[0].encode(rows))
             writer.write(task.columns(logits, output.output_logits, output.output_prob), rows)

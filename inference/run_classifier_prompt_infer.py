@@ -9,9 +9,9 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from uer.cli import run
 from uer.config.finetune import PromptOptions
-from uer.config.inference import InferenceOptions, ScoreOutputOptions
+from uer.config.inference import InferenceOptions, LongRowOptions, ScoreOutputOptions
 from uer.config.model import ModelConfig
-from uer.opts.finetune import inference_command, saved_setting
+from uer.opts.finetune import inference_command, saved_length_options
 from uer.opts.tokenizer import chosen_tokenizer
 
 COMMAND = inference_command(
@@ -19,6 +19,7 @@ COMMAND = inference_command(
     "Predict labels by filling the blank of a template, which is the saved model's own unless one is typed.",
     PromptOptions,
     ScoreOutputOptions,
+    LongRowOptions,
 )
 
 
@@ -40,12 +41,11 @@ def main(argv: list[str] | None = None) -> int:
         prompt = read_prompt(prompts.prompt_path, prompts.prompt_id, tokenizer)
     else:
         prompt = Prompt(**saved, tokenizer=tokenizer)
-    length = saved_setting(chosen, "seq_length", InferenceOptions.seq_length, fixed=False)
-    task = PromptTask(tokenizer, prompt, seq_length=length)
+    task = PromptTask(tokenizer, prompt, **saved_length_options(chosen))
     model = PromptModel.build(chosen[ModelConfig], len(tokenizer), prompt.answers)
     predictor = Predictor(task, model, options, chosen.companion)
 
-    with table_writer(options.output, options.keep_columns) as writer:
+    with predictor, table_writer(options.output, options.keep_columns) as writer:
         for rows in read_chunks(options.test_path, (*task.columns(), *options.keep_columns)):
             logits = predictor.logits(task.encode(rows))
             columns = prediction_columns(task.labels, logits, output.output_logits, output.output_prob)

@@ -8,9 +8,9 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from uer.cli import run
-from uer.config.inference import InferenceOptions, ScoreOutputOptions, VectorOptions
+from uer.config.inference import InferenceOptions, LongRowOptions, ScoreOutputOptions, VectorOptions
 from uer.config.model import ModelConfig
-from uer.opts.finetune import inference_command, saved_setting
+from uer.opts.finetune import inference_command, saved_length_options, saved_setting
 from uer.opts.tokenizer import chosen_tokenizer
 
 COMMAND = inference_command(
@@ -18,6 +18,7 @@ COMMAND = inference_command(
     "Predict labels (or numbers) of pairs of texts; on request write the vectors of both.",
     ScoreOutputOptions,
     VectorOptions,
+    LongRowOptions,
 )
 
 
@@ -38,13 +39,13 @@ def main(argv: list[str] | None = None) -> int:
     tokenizer = chosen_tokenizer(chosen)
     typed = chosen.written.get("labels_num")
     labels = saved_pair_labels(options.load_model_path, chosen.companion, typed)
-    length = saved_setting(chosen, "seq_length", InferenceOptions.seq_length, fixed=False)
-    task = SiameseTask(tokenizer, labels, seq_length=length, scale=saved_setting(chosen, "scale", 1.0))
+    scale = saved_setting(chosen, "scale", 1.0)
+    task = SiameseTask(tokenizer, labels, scale=scale, **saved_length_options(chosen))
     config = chosen[ModelConfig].replace(labels_num=None if labels is None else len(labels))
     predictor = Predictor(task, SiameseModel.build(config, len(tokenizer)), options, chosen.companion)
 
     kept = []
-    with table_writer(options.output, options.keep_columns) as writer:
+    with predictor, table_writer(options.output, options.keep_columns) as writer:
         for rows in read_chunks(options.test_path, ("text_a", "text_b", *options.keep_columns)):
             outputs, vectors = pair_outputs(predictor, task.encode(rows), vectors_path is not None)
             kept += vectors

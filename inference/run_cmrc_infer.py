@@ -9,7 +9,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from uer.cli import run
-from uer.config.inference import DocumentOptions
+from uer.config.inference import PIPE, DocumentOptions
 from uer.config.model import ModelConfig
 from uer.config.tasks import QaInferenceOptions
 from uer.opts.finetune import inference_command, saved_cut_tokenizer
@@ -29,27 +29,32 @@ def main(argv: list[str] | None = None) -> int:
     options, asked = chosen[DocumentOptions], chosen[QaInferenceOptions]
     chosen.start_log()
 
+    from uer.data.documents import read_stream
     from uer.tasks.extractive_qa import QaModel, QaTask
-    from uer.tasks.output import write_document
+    from uer.tasks.output import object_writer
     from uer.tasks.predict import Predictor
-    from uer.tasks.qa_files import read_queries
+    from uer.tasks.qa_files import document_queries
+    from uer.tasks.table import arriving
     from uer.utils.files import atomic_write
 
     tokenizer = saved_cut_tokenizer(chosen, "char")
     task = QaTask(tokenizer, **saved_qa_options(chosen))
     predictor = Predictor(task, QaModel.build(chosen[ModelConfig], len(tokenizer)), options, chosen.companion)
 
-    examples = task.encode(read_queries(options.test_path, answered=False))
-    collector = task.metric(count=asked.nbest_num)
-    for batch, logits in predictor.stream(examples):
-        task.score(collector, logits, batch, examples)
-    answers = {query.id: collector.listed(number) for number, query in enumerate(examples.queries)}
+    path, best = options.test_path, {}
+    documents = (document_queries(whole, answered=False) for whole in read_stream(path))
+    with object_writer(options.output, 4, streams=path == PIPE) as write:
+        for chunk in arriving(path, documents):
+            answers = iter(
+                task.answers(predictor.stream, [q for part in chunk for q in part], asked.nbest_num)
+            )
+            for part in chunk:
+                listed = {query.id: next(answers) for query in part}
+                best.update(listed if asked.nbest_path else {})
+                write({identity: found[0]["text"] for identity, found in listed.items()})
     if asked.nbest_path:
         with atomic_write(asked.nbest_path) as file:
-            file.write(json.dumps(answers, ensure_ascii=False, indent=4) + "\n")
-    predicted = {identity: listed[0]["text"] for identity, listed in answers.items()}
-    text = json.dumps(predicted, ensure_ascii=False, indent=4) + "\n"
-    write_document(options.output, text, len(predicted))
+            file.write(json.dumps(best, ensure_ascii=False, indent=4) + "\n")
     return 0
 
 

@@ -8,11 +8,11 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from uer.cli import run
-from uer.config.inference import InferenceOptions, NerInferenceOptions
+from uer.config.inference import InferenceOptions, LongRowOptions, NerInferenceOptions
 from uer.config.model import ModelConfig
-from uer.opts.finetune import inference_command, saved_cut_tokenizer, saved_setting
+from uer.opts.finetune import inference_command, saved_cut_tokenizer, saved_length_options, saved_setting
 
-COMMAND = inference_command("run_ner_infer", "Tag the words of texts.", NerInferenceOptions)
+COMMAND = inference_command("run_ner_infer", "Tag the words of texts.", NerInferenceOptions, LongRowOptions)
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -33,8 +33,7 @@ def main(argv: list[str] | None = None) -> int:
     task = NerTask(
         tokenizer,
         labels,
-        seq_length=saved_setting(chosen, "seq_length", options.seq_length, fixed=False),
-        overflow=tagging.overflow,
+        **saved_length_options(chosen),
         special_tokens=saved_setting(chosen, "special_tokens", tagging.special_tokens),
         crf=crf,
     )

@@ -9,13 +9,16 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from uer.cli import run
 from uer.config.finetune import SingleTextOptions
-from uer.config.inference import InferenceOptions
+from uer.config.inference import InferenceOptions, LongRowOptions
 from uer.config.model import ModelConfig
 from uer.opts.finetune import inference_command, saved_text_options
 from uer.opts.tokenizer import chosen_tokenizer
 
 COMMAND = inference_command(
-    "run_regression_infer", "Predict a number for texts or pairs of texts.", SingleTextOptions
+    "run_regression_infer",
+    "Predict a number for texts or pairs of texts.",
+    SingleTextOptions,
+    LongRowOptions,
 )
 
 
@@ -35,7 +38,7 @@ def main(argv: list[str] | None = None) -> int:
     model = RegressionModel.build(chosen[ModelConfig], len(tokenizer))
     predictor = Predictor(task, model, options, chosen.companion)
 
-    with table_writer(options.output, options.keep_columns) as writer:
+    with predictor, table_writer(options.output, options.keep_columns) as writer:
         for rows in read_chunks(options.test_path, ("text_a", *options.keep_columns), ("text_b",)):
             predicted = predictor.logits(task.encode(rows))[:, 0]
             writer.write({"label": [str(number) for number in predicted.tolist()]}, rows)

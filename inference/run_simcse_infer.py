@@ -9,14 +9,15 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from uer.cli import run
-from uer.config.inference import InferenceOptions, VectorInferenceOptions
+from uer.config.inference import LongRowOptions, VectorInferenceOptions
 from uer.config.model import ModelConfig
-from uer.opts.finetune import inference_command, saved_setting
+from uer.opts.finetune import inference_command, saved_length_options
 from uer.opts.tokenizer import chosen_tokenizer
 
 COMMAND = inference_command(
     "run_simcse_infer",
     "Write the vectors of texts (column text_a, and text_b where there is one), and the cosines of pairs.",
+    LongRowOptions,
     files=VectorInferenceOptions,
 )
 
@@ -35,13 +36,15 @@ def main(argv: list[str] | None = None) -> int:
 
     check_npy(options.vectors_path)
     tokenizer = chosen_tokenizer(chosen)
-    length = saved_setting(chosen, "seq_length", InferenceOptions.seq_length, fixed=False)
-    task = SimcseTask(tokenizer, seq_length=length)
+    task = SimcseTask(tokenizer, **saved_length_options(chosen))
     model = SimcseModel.build(chosen[ModelConfig], len(tokenizer))
     predictor = Predictor(task, model, options, chosen.companion)
 
-    kept, pairs = [], ("text_a", "text_b") if options.prediction_path else ("text_a",)
-    with table_writer(options.prediction_path) if options.prediction_path else nullcontext() as writer:
+    path, kept, pairs = options.prediction_path, [], ("text_a",)
+    if path is not None:
+        pairs = ("text_a", "text_b", *options.keep_columns)
+    output = nullcontext() if path is None else table_writer(path, options.keep_columns)
+    with predictor, output as writer:
         for rows in read_chunks(options.test_path, pairs, ("text_b",) if writer is None else ()):
             vectors = predictor.computed(task.encode(rows), model.stacked)
             kept.append(vectors if "text_b" in rows[0] else vectors[:, :1])

@@ -32,7 +32,7 @@ def main(argv: list[str] | None = None) -> int:
     task = Text2textTask(chosen_tokenizer(chosen), **saved_text2text_options(chosen))
     predictor = Predictor(task, task.model(chosen[ModelConfig]), options, chosen.companion)
 
-    with table_writer(options.output, options.keep_columns) as writer:
+    with predictor, table_writer(options.output, options.keep_columns) as writer:
         for rows in read_chunks(options.test_path, ("text_a", *options.keep_columns), ("text_b", "prefix")):
             texts = [""] * len(rows)
             for batch, ids in predictor.stream(task.encode(rows)):

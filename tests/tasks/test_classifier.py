@@ -254,7 +254,7 @@ def test_overflow_of_training_rows(tmp_path, tokenizer):
     assert len(task.read(path)) == 3  # evaluated rows are all there
     task = ClassifierTask(tokenizer, LabelMap.numbered(2), seq_length=4, overflow="error")
     with pytest.raises(
-        DataError, match=r"d.tsv:3: the row is longer than --seq_length 4 tokens \(1 of 3 rows"
+        DataError, match=r"d.tsv:3: the row is too long \(1 of 3 rows are longer than --seq_length 4 tokens\)"
     ):
         task.read(path, training=True)
     task = ClassifierTask(tokenizer, LabelMap.numbered(2), seq_length=2, overflow="drop")

@@ -123,7 +123,7 @@ def test_rows_that_are_too_long(shared, tmp_path, caplog):
     assert "2 of 3 rows are longer than --seq_length 12 tokens; they were cut" in caplog.text
     left = read("drop")
     assert len(left) == len(left.target) == 1 and left.wanted == ["a"]
-    with pytest.raises(DataError, match=r"t.tsv:3: the row is longer"):
+    with pytest.raises(DataError, match=r"t.tsv:3: the row is too long"):
         read("error")
 
 

@@ -45,8 +45,8 @@ class RunOptions(Options):
     )
     overflow: str = option(
         "truncate",
-        "what happens to training rows longer than --seq_length: cut, read in windows (tasks that label "
-        "tokens), left out, or an error; rows that are scored are never left out",
+        "what happens to rows longer than --seq_length: cut, read in windows (in training each has the row's "
+        "label; elsewhere their mean counts), left out, or an error; the last two for training rows alone",
         choices=OVERFLOWS,
     )
     allow_missing: str | None = option(
@@ -134,6 +134,8 @@ class CrossValidationOptions(RunOptions):
                 )
         if self.overflow == "drop":
             raise ConfigError("--overflow drop would leave rows without features; choose truncate or error.")
+        if self.overflow == "window":
+            raise ConfigError("--overflow window is not for cross validation; choose truncate or error.")
 
 
 @dataclass(frozen=True)

@@ -55,6 +55,15 @@ class InferenceOptions(DocumentOptions):
 
 
 @dataclass(frozen=True)
+class KeptKeyOptions(DocumentOptions):
+    """Prediction of the questions of a document."""
+
+    keep_columns: tuple[str, ...] = option(
+        (), "keys of the questions to copy behind the predictions", metavar="NAME"
+    )
+
+
+@dataclass(frozen=True)
 class VectorInferenceOptions(PredictorOptions):
     """Vectors of texts."""
 
@@ -64,6 +73,16 @@ class VectorInferenceOptions(PredictorOptions):
     prediction_path: str | None = option(
         None, "write the cosines of pairs too; -: standard output", metavar="FILE"
     )
+    keep_columns: tuple[str, ...] = option(
+        (), "columns of the input to copy behind the cosines", metavar="NAME"
+    )
+
+    def check(self) -> None:
+        """Columns are copied into a file."""
+        if self.keep_columns and self.prediction_path is None:
+            raise ConfigError(
+                "--keep_columns copies columns to --prediction_path, which is not given; name it."
+            )
 
 
 @dataclass(frozen=True)
@@ -74,6 +93,18 @@ class FoldOptions(PredictorOptions):
         help="mean probabilities of each row over the folds (npy)", required=True, metavar="FILE"
     )
     folds_num: int = positive(5, "number of folds")
+
+
+@dataclass(frozen=True)
+class LongRowOptions(Options):
+    """Long rows."""
+
+    overflow: str = option(
+        "truncate",
+        "rows longer than --seq_length are cut, or read in windows and what these give is put together "
+        "(default: as the model was trained)",
+        choices=("truncate", "window"),
+    )
 
 
 @dataclass(frozen=True)
@@ -111,11 +142,6 @@ class NerInferenceOptions(Options):
     )
     crf_target: bool = option(False, "the model has a conditional random field (default: as it was trained)")
     special_tokens: bool = option(False, "[CLS] and [SEP] around a row (default: as the model was trained)")
-    overflow: str = option(
-        "truncate",
-        "rows longer than --seq_length are cut, or read in windows",
-        choices=("truncate", "window"),
-    )
 
 
 @dataclass(frozen=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 from collections.abc import Iterator
 from pathlib import Path
@@ -101,6 +102,30 @@ def read_documents(path: str | Path) -> Iterator[Node]:
         DataError: see `read_lines`; or a line is not JSON.
     """
     for number, text in read_lines(path):
+        if text.strip():
+            yield Node(_parse(text, path, number), path, number)
+
+
+def read_stream(path: str | Path) -> Iterator[Node]:
+    """The document of a file; those of standard input as they come, each in a line.
+
+    A first line of standard input that is no whole document is the beginning of one over all lines.
+
+    Raises:
+        DataError: see `read_document`, `read_documents`.
+    """
+    if str(path) != "-":
+        yield read_document(path)
+        return
+    lines = read_lines(path)
+    first = next((entry for entry in lines if entry[1].strip()), (1, ""))
+    try:
+        json.loads(first[1])
+    except ValueError:
+        before = "\n" * (first[0] - 1)  # so that faults have the number of their line
+        yield Node(_parse(before + "\n".join([first[1], *(text for _, text in lines)]), path, None), path)
+        return
+    for number, text in itertools.chain([first], lines):
         if text.strip():
             yield Node(_parse(text, path, number), path, number)
 

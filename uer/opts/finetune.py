@@ -16,12 +16,13 @@ from uer.config.finetune import (
     SingleTextOptions,
     fold_path,
 )
-from uer.config.inference import InferenceOptions, PredictorOptions
+from uer.config.inference import InferenceOptions, LongRowOptions, PredictorOptions
 from uer.config.model import ModelConfig
 from uer.config.options import Options
 from uer.config.tokenizer import TokenizerOptions
 from uer.config.training import AdversarialOptions, DistributedOptions, OptimizerOptions, TrainOptions
 from uer.errors import ConfigError
+from uer.opts.saved import saved_model_command
 from uer.opts.tokenizer import chosen_tokenizer
 from uer.utils.files import repository_root
 from uer.utils.seed import set_seed
@@ -145,11 +146,7 @@ def text_options(chosen: Chosen, files: type[RunOptions] = FinetuneOptions) -> d
 
 
 def length_options(options: RunOptions) -> dict[str, Any]:
-    """How long a row may be, and what happens to longer ones, for tasks that read a row at once."""
-    if options.overflow == "window":
-        raise ConfigError(
-            "--overflow window is for tasks that label tokens; here choose truncate, drop or error."
-        )
+    """How long a row may be, and what happens to longer ones."""
     return {"seq_length": options.seq_length, "overflow": options.overflow}
 
 
@@ -168,16 +165,13 @@ def inference_command(
     compat: tuple[str, ...] = (),
 ) -> Command:
     """The command of `inference/<script>.py`, with the options that only it has."""
-    return command(
+    return saved_model_command(
         f"inference/{script}.py",
         f"{description} {SAYS_ITSELF}",
         files,
         *groups,
-        ModelConfig,
-        TokenizerOptions,
+        command=command,
         compat=compat,
-        model="saved",
-        model_flag="load_model_path",
     )
 
 
@@ -210,10 +204,18 @@ def _word(value: Any) -> str:
     return str(value).lower() if isinstance(value, bool) else str(value)
 
 
-def saved_text_options(chosen: Chosen) -> dict[str, Any]:
-    """The arguments of `uer.tasks.text.TextTask` in prediction: as the model was trained unless typed."""
+def saved_length_options(chosen: Chosen) -> dict[str, Any]:
+    """`length_options` in prediction: as the model was trained unless typed."""
     return {
         "seq_length": saved_setting(chosen, "seq_length", InferenceOptions.seq_length, fixed=False),
+        "overflow": saved_setting(chosen, "overflow", LongRowOptions.overflow, fixed=False),
+    }
+
+
+def saved_text_options(chosen: Chosen) -> dict[str, Any]:
+    """The arguments of `uer.tasks.text.TextTask` in prediction."""
+    return {
+        **saved_length_options(chosen),
         "single_text_sep": saved_setting(chosen, "single_text_sep", SingleTextOptions.single_text_sep),
     }
 

@@ -6,7 +6,7 @@ from typing import Any
 
 from uer.cli import Chosen
 from uer.config.finetune import FinetuneOptions
-from uer.config.inference import PredictorOptions
+from uer.config.inference import LongRowOptions, PredictorOptions
 from uer.config.options import Options
 from uer.config.tasks import QaInferenceOptions, QaOptions, QaRunOptions, QaScoreOptions, Text2textOptions
 from uer.opts.finetune import length_options, saved_setting
@@ -20,7 +20,8 @@ def saved_seq_length(chosen: Chosen) -> int:
 def saved_choice_options(chosen: Chosen, group: type[Options]) -> dict[str, Any]:
     """The arguments of `uer.tasks.choice.ChoiceTask` in prediction; `group` has `max_choices_num`."""
     most = saved_setting(chosen, "max_choices_num", group.max_choices_num, fixed=False)
-    return {"seq_length": saved_seq_length(chosen), "choices_num": most}
+    overflow = saved_setting(chosen, "overflow", LongRowOptions.overflow, fixed=False)
+    return {"seq_length": saved_seq_length(chosen), "choices_num": most, "overflow": overflow}
 
 
 def qa_options(chosen: Chosen) -> dict[str, Any]:

@@ -4,16 +4,17 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
-from uer.data.documents import Node, read_document
+from uer.data.documents import Node, read_stream
 from uer.tasks.choice import ChoiceTask, Questions, question_file
-from uer.tasks.rows import join
+from uer.tasks.rows import Ragged, join, picked, places_of
+from uer.tasks.windows import Windows, windows
 
 
 @dataclass
@@ -46,23 +47,28 @@ class C3Task(ChoiceTask):
         """
         questions = self.questions(path, answered=True)
         encoded = self.encode(questions)
-        encoded.gold = np.array([question.answer for question in questions], np.int64)
+        gold = np.array([question.answer for question in questions], np.int64)
+        encoded.gold = gold if encoded.of is None else gold[encoded.of]
         return self.settle(encoded, [question.node for question in questions], training)
 
     def questions(self, path: str | Path, *, answered: bool) -> list[Question]:
-        """The questions of a file, or of standard input.
+        """The questions of a file."""
+        return list(self.stream(path, answered=answered))
+
+    def stream(self, path: str | Path, *, answered: bool) -> Iterator[Question]:
+        """The questions of a file, or of standard input as they come.
 
         Args:
             answered: each must have its answer.
         """
-        found = [
-            self._question(document, passage, node, number, answered)
-            for document in read_document(path).items()
-            for passage, nodes in [self._parts(document)]
-            for number, node in enumerate(nodes)
-        ]
-        question_file(path, len(found))
-        return found
+        found = 0
+        for whole in read_stream(path):
+            for document in whole.items():
+                passage, nodes = self._parts(document)
+                for number, node in enumerate(nodes):
+                    found += 1
+                    yield self._question(document, passage, node, number, answered)
+        question_file(path, found)
 
     @staticmethod
     def _parts(document: Node) -> tuple[str, list[Node]]:
@@ -91,33 +97,56 @@ class C3Task(ChoiceTask):
     def encode(self, questions: Sequence[Question]) -> Questions:
         """Questions as rows of ids; their answers are left out."""
         tokenizer = self.tokenizer
-        every = [(question, choice) for question in questions for choice in question.choices]
-        choices, asked, passages = (
-            tokenizer.encode_batch(texts)
-            for texts in (
-                [choice for _, choice in every],
-                [question.question for question, _ in every],
-                [question.passage for question, _ in every],
-            )
-        )
+        counts = np.array([len(question.choices) for question in questions])
+        choices = tokenizer.encode_batch([choice for question in questions for choice in question.choices])
+        asked = tokenizer.encode_batch([question.question for question in questions])
+        passages = tokenizer.encode_batch([question.passage for question in questions])
+        cut = self._windows(choices, asked, passages, counts)
+        rows_of = counts[cut.row]  # of each window
+        window = np.repeat(np.arange(len(cut.row)), rows_of)
+        which = places_of((counts.cumsum() - counts)[cut.row], rows_of)
         sep = tokenizer.sep_id
         pieces = [
             (tokenizer.cls_id, 1),
-            (choices, 1),
+            (picked(choices, which), 1),
             (sep, 1),
-            (asked, 1),
+            (picked(asked, cut.row[window]), 1),
             (sep, 1),
-            (passages, 2),
+            (picked(passages, cut.row[window], cut.start[window], cut.stop[window]), 2),
             (sep, 2),
         ]
-        counts = [len(question.choices) for question in questions]
-        return Questions(join(pieces, self.seq_length), np.concatenate([[0], np.cumsum(counts)]))
+        rows = join(pieces, self.seq_length)
+        whole = len(cut.row) == len(questions)
+        return Questions(rows, np.concatenate([[0], rows_of.cumsum()]), of=None if whole else cut.row)
+
+    def _windows(self, choices: Ragged, asked: Ragged, passages: Ragged, counts: np.ndarray) -> Windows:
+        """The stretches of each question's passage that are read; they are the same for all its choices.
+
+        Where question and choices leave no room for a passage it is cut, whatever `overflow` says.
+        """
+        lengths = np.diff(passages[1])
+        longest = np.maximum.reduceat(np.diff(choices[1]), counts.cumsum() - counts)
+        room = self.seq_length - 4 - np.diff(asked[1]) - longest
+        if self.overflow != "window":
+            room[:] = 0
+        return windows(lengths, np.where(room > 0, room, np.maximum(lengths, 1)))
 
 
-def lines(questions: Sequence[Question], logits: np.ndarray) -> list[str]:
-    """UER's output: a JSON object a question, with the number of the best choice."""
-    best = logits.argmax(axis=1).tolist()
-    return [
-        json.dumps({"id": question.id, "label": label}, ensure_ascii=False)
-        for question, label in zip(questions, best)
-    ]
+def answers(
+    questions: Sequence[Question], logits: np.ndarray, keep: Sequence[str] = ()
+) -> list[dict[str, Any]]:
+    """UER's output: an object a question, with the number of the best choice.
+
+    Args:
+        keep: keys of the questions that are copied; one that has the name of what is predicted becomes
+            `input_NAME`.
+
+    Raises:
+        DataError: a question lacks such a key.
+    """
+    out = []
+    for question, label in zip(questions, logits.argmax(axis=1).tolist()):
+        answer = {"id": question.id, "label": label}
+        kept = {f"input_{name}" if name in answer else name: question.node.get(name).value for name in keep}
+        out.append({**answer, **kept})
+    return out

@@ -5,13 +5,15 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from uer.data.documents import Node, read_document, read_documents
+from uer.errors import ConfigError
 from uer.tasks.choice import ABSENT, ChoiceTask, Questions, question_file
 from uer.tasks.rows import join
 
@@ -37,9 +39,20 @@ class Blank:
 class ChidTask(ChoiceTask):
     """`[CLS] idiom [SEP] left [SEP] right [SEP]`: the text on both sides of the blank, `seq_length` - 4 ids
     together; other blanks are `[MASK]`.
+
+    Raises:
+        ConfigError: `overflow` is "window".
     """
 
     name = "chid"
+
+    def __init__(self, tokenizer: Any, *, overflow: str = "truncate", **settings: Any) -> None:
+        if overflow == "window":
+            raise ConfigError(
+                "--overflow window: what is read is already the stretch of text around each blank; choose "
+                "truncate, drop or error."
+            )
+        super().__init__(tokenizer, overflow=overflow, **settings)
 
     def read_with_answers(
         self, path: str | Path, answers_path: str | Path, *, training: bool = False
@@ -64,22 +77,25 @@ class ChidTask(ChoiceTask):
         return self.settle(encoded, [blank.node for blank in blanks], training)
 
     def blanks(self, path: str | Path) -> list[Blank]:
-        """The blanks of a file, or of standard input."""
-        found: list[Blank] = []
+        """The blanks of a file."""
+        return [blank for line in self.stream(path) for blank in line]
+
+    def stream(self, path: str | Path) -> Iterator[list[Blank]]:
+        """The blanks of each line of a file, or of standard input as they come."""
+        seen: set[str] = set()
         for node in read_documents(path):
-            candidates = self.choices(node.get("candidates"))
+            candidates, found = self.choices(node.get("candidates")), []
             for text in node.get("content").items():
                 pieces = BLANK.split(text.text())
                 if len(pieces) == 1:
                     raise text.fault("has no blank, as in '#idiom000001#'.")
                 found += [Blank(pieces[n], pieces, n, candidates, node) for n in range(1, len(pieces), 2)]
-        question_file(path, len(found))
-        seen: set[str] = set()
-        for blank in found:
-            if blank.tag in seen:
-                raise blank.node.fault(f"the blank {blank.tag} stands in the file twice; number them apart.")
-            seen.add(blank.tag)
-        return found
+            for blank in found:
+                if blank.tag in seen:
+                    raise node.fault(f"the blank {blank.tag} stands in the file twice; number them apart.")
+                seen.add(blank.tag)
+            yield found
+        question_file(path, len(seen))
 
     def encode(self, blanks: Sequence[Blank]) -> Questions:
         """Blanks as rows of ids, one a candidate."""

@@ -27,8 +27,8 @@ from uer.metrics import Confusion
 from uer.models.model import Inputs, Model
 from uer.targets.term import Term
 from uer.tasks.body import LayoutChoice, pooled, task_body
+from uer.tasks.overflow import remembered, scored, settle_overflow
 from uer.tasks.rows import Examples
-from uer.utils.logging import logger
 
 HEAD = (r"output_layer(_1)?\.",)
 ABSENT = torch.finfo(torch.float32).min / 4
@@ -87,11 +87,13 @@ class Questions:
         rows: one row a choice, those of a question one behind the other.
         first: int64 [n + 1], where the rows of each question begin.
         gold: int64 [n], the number of the right choice; None when it is to be predicted.
+        of: where these are windows of questions: the question of each.
     """
 
     rows: Examples
     first: np.ndarray
     gold: np.ndarray | None = None
+    of: np.ndarray | None = None
     lengths: np.ndarray = field(init=False)
     """int64 [n], ids of the longest choice"""
 
@@ -100,6 +102,11 @@ class Questions:
 
     def __len__(self) -> int:
         return len(self.first) - 1
+
+    @property
+    def rows_num(self) -> int:
+        """Number of questions, however many windows they are read in."""
+        return len(self) if self.of is None else int(self.of[-1]) + 1
 
     @property
     def counts(self) -> np.ndarray:
@@ -115,9 +122,8 @@ class Questions:
         """Some of the questions, in the order in which they are named."""
         counts = self.counts[numbers]
         first = np.concatenate([[0], counts.cumsum()])
-        return Questions(
-            self.rows.take(self._rows(numbers)), first, None if self.gold is None else self.gold[numbers]
-        )
+        gold, of = (None if x is None else x[numbers] for x in (self.gold, self.of))
+        return Questions(self.rows.take(self._rows(numbers)), first, gold, of)
 
     def _rows(self, numbers: np.ndarray) -> np.ndarray:
         if not len(numbers):
@@ -125,9 +131,9 @@ class Questions:
         return np.concatenate([np.arange(self.first[number], self.first[number + 1]) for number in numbers])
 
     def batch(self, numbers: np.ndarray, pad_id: int) -> Batch:
-        """A batch of some of the questions."""
-        counts = self.counts[numbers]
-        there = np.arange(counts.max()) < counts[:, None]
+        """A batch of some of the questions; K is the most choices of all, the same in every batch."""
+        counts = self.counts
+        there = np.arange(counts.max()) < counts[numbers][:, None]
         inputs = {"choice": there.astype(np.int64)}
         for name, rows in self.rows.padded(self._rows(numbers), pad_id).items():
             inputs[name] = np.zeros((*there.shape, rows.shape[1]), np.int64)
@@ -146,13 +152,16 @@ class ChoiceTask:
     Args:
         seq_length: rows are cut at so many ids.
         choices_num: most choices of a question.
-        overflow: what happens to questions with a longer row, in training.
+        overflow: what happens to questions with a longer row: in training see
+            `uer.tasks.overflow.settle_overflow`; elsewhere they are cut too, or read in windows.
 
     Attributes:
         name: the task, as the companion folder names it.
+        unit: what messages call its rows.
     """
 
     name: str
+    unit = "questions"
 
     def __init__(
         self, tokenizer: Any, *, seq_length: int, choices_num: int, overflow: str = "truncate"
@@ -182,24 +191,14 @@ class ChoiceTask:
         Raises:
             DataError: with `--overflow error`; or no question is left.
         """
-        long, how = questions.long, self.overflow if training else "truncate"
-        count = int(long.sum())
-        if not count:
-            return questions
-        facts = f"{count} of {len(questions)} questions are longer than --seq_length {self.seq_length} tokens"
-        if how == "error":
-            raise places[int(long.argmax())].fault(
-                f"is too long ({facts}); raise it, or choose --overflow truncate or drop."
-            )
-        what = "were left out" if how == "drop" else "were cut on the right"
-        logger.warning(f"{places[0].path}: {facts}; they {what}.")
-        if how == "truncate":
-            return questions
-        if count == len(questions):
-            raise DataError(
-                "every question is too long, so none is left; raise --seq_length.", path=places[0].path
-            )
-        return questions.take(np.flatnonzero(~long))
+        return settle_overflow(
+            questions,
+            places[0].path,
+            lambda number, message: places[number].fault(message),
+            seq_length=self.seq_length,
+            how=self.overflow if training else scored(self.overflow),
+            what=self.unit,
+        )
 
     def collate(self, examples: Questions, rows: np.ndarray) -> Batch:
         """A batch of some of the questions."""
@@ -216,19 +215,7 @@ class ChoiceTask:
     def saved(self) -> dict[str, Any]:
         """What the companion folder keeps for prediction."""
         extra = {"task": self.name, "seq_length": self.seq_length, "max_choices_num": self.choices_num}
-        return {"labels": None, "extra": extra}
-
-
-def predicted_logits(stream: Any, questions: Questions, size: int) -> np.ndarray:
-    """float32 [n, size]: the logits of all questions in their order.
-
-    Args:
-        stream: batches and their logits (`uer.tasks.predict.Predictor.stream`).
-    """
-    out = np.full((len(questions), size), ABSENT, np.float32)
-    for batch, logits in stream:
-        out[batch.ids, : logits.shape[1]] = logits
-    return out
+        return {"labels": None, "extra": {**extra, **remembered(self.overflow)}}
 
 
 def question_file(path: str | Path, found: int) -> None:

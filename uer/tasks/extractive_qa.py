@@ -7,7 +7,7 @@ are at `[CLS]`.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -244,6 +244,18 @@ class QaTask:
         metric.update(
             labels["query"], labels["shift"], best_spans(outputs, labels["begin"], real - 1, **found)
         )
+
+    def answers(
+        self,
+        predict: Callable[[Windows], Iterable[tuple[Batch, np.ndarray]]],
+        queries: Sequence[Query],
+        count: int,
+    ) -> list[list[dict[str, str | float]]]:
+        """The `count` best answers of each question, texts with their scores, the predicted one first."""
+        examples, collector = self.encode(queries), self.metric(count=count)
+        for batch, logits in predict(examples):
+            self.score(collector, logits, batch, examples)
+        return [collector.listed(number) for number in range(len(queries))]
 
     def saved(self) -> dict[str, Any]:
         """What the companion folder keeps for prediction."""

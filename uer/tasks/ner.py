@@ -26,6 +26,7 @@ from uer.targets.term import Term, term
 from uer.tasks.body import LayoutChoice, task_body
 from uer.tasks.crf import CRF
 from uer.tasks.labels import LabelMap, listing
+from uer.tasks.overflow import remembered, scored
 from uer.tasks.rows import Examples, Ragged, places_of
 from uer.tasks.setup import check_task
 from uer.tasks.table import read_table
@@ -149,7 +150,7 @@ class NerTask:
                     line=line,
                 )
             gold += [self.labels.id_of(tag, path, line) for tag in tags]
-        how = self.overflow if training else "window" if self.overflow == "window" else "truncate"
+        how = self.overflow if training else scored(self.overflow)
         examples = self.encode(table.rows, how=how, path=str(path), lines=table.lines)
         word = examples.tokens["word"]
         examples.tokens["ner"] = np.where(word < 0, IGNORE, np.array(gold, np.int64)[word])
@@ -174,7 +175,7 @@ class NerTask:
         ends = np.concatenate([[0], counts.cumsum()])
         row_offsets = offsets[ends]  # where the tokens of each row begin
         lengths = np.diff(row_offsets)
-        how = how or ("window" if self.overflow == "window" else "truncate")
+        how = how or scored(self.overflow)
         cut = self._settle(lengths, how, path, lines)
         word = np.full(len(ids), -1, np.int64)
         word[offsets[:-1]] = np.arange(len(offsets) - 1)
@@ -265,7 +266,8 @@ class NerTask:
     def saved(self) -> dict[str, Any]:
         """What the companion folder keeps for prediction."""
         extra = {"task": self.name, "seq_length": self.seq_length, "special_tokens": self.special_tokens}
-        return {"labels": self.labels.names, "extra": {**extra, "crf_target": self.crf}}
+        extra |= {**remembered(self.overflow), "crf_target": self.crf}
+        return {"labels": self.labels.names, "extra": extra}
 
 
 def split(text: str) -> list[str]:
@@ -302,6 +304,7 @@ def surrounded(examples: Examples, cls_id: int, sep_id: int) -> Examples:
     inner = places_of(offsets[:-1] + 1, examples.lengths)
 
     def spread(values: np.ndarray, first: int, last: int) -> np.ndarray:
+        """Values of all tokens with one in front of and one behind each row."""
         out = np.empty(offsets[-1], values.dtype)
         out[offsets[:-1]], out[offsets[1:] - 1], out[inner] = first, last, values
         return out

@@ -1,13 +1,15 @@
-"""Predictions written as a table: a whole file or none, or line after line to standard output."""
+"""Predictions as a table or as JSON: a whole file or none, or line after line to standard output."""
 
 from __future__ import annotations
 
 import contextlib
+import json
 import sys
-from collections.abc import Iterator, Mapping, Sequence
-from typing import IO, TextIO
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from typing import IO, Any, TextIO
 
 from uer.config.inference import PIPE
+from uer.errors import DataError
 from uer.utils.files import atomic_write
 
 
@@ -63,6 +65,65 @@ def write_document(path: str, text: str, count: int) -> None:
         with atomic_write(path) as file:
             file.write(text)
     say_predictions(count, path)
+
+
+class LineWriter:
+    """Writes JSON objects, a line each."""
+
+    def __init__(self, file: IO[str]) -> None:
+        self._file = file
+        self.written = 0
+
+    def write(self, objects: Iterable[Mapping[str, Any]]) -> None:
+        """Some objects."""
+        for value in objects:
+            self._file.write(json.dumps(value, ensure_ascii=False) + "\n")
+            self.written += 1
+        self._file.flush()
+
+
+@contextlib.contextmanager
+def line_writer(path: str) -> Iterator[LineWriter]:
+    """A writer to the file `path`, which appears when all is written, or to standard output; see
+    `table_writer`.
+    """
+    if path == PIPE:
+        writer = LineWriter(sys.stdout)
+        yield writer
+    else:
+        with atomic_write(path) as file:
+            writer = LineWriter(file)
+            yield writer
+    say_predictions(writer.written, path)
+
+
+@contextlib.contextmanager
+def object_writer(path: str, indent: int, *, streams: bool) -> Iterator[Callable[[dict[str, Any]], None]]:
+    """Takes objects of answers, one for each document: all make one object, written at the end.
+
+    Args:
+        streams: the documents come through a pipe; then to standard output each goes at once, in one line.
+    """
+    every: dict[str, Any] = {}
+    count = 0
+
+    def write(answers: dict[str, Any]) -> None:
+        """Take the answers of one document."""
+        nonlocal count
+        count += len(answers)
+        if twice := every.keys() & answers.keys():
+            raise DataError(f"the id {min(map(str, twice))!r} stands in two documents; number them apart.")
+        if streams and path == PIPE:
+            sys.stdout.write(json.dumps(answers, ensure_ascii=False) + "\n")
+            sys.stdout.flush()
+        else:
+            every.update(answers)
+
+    yield write
+    if streams and path == PIPE:
+        say_predictions(count, path)
+    else:
+        write_document(path, json.dumps(every, ensure_ascii=False, indent=indent) + "\n", count)
 
 
 def say_predictions(count: int, path: str) -> None:

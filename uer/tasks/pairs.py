@@ -11,8 +11,10 @@ import numpy as np
 
 from uer.data.batch import Batch
 from uer.errors import DataError
-from uer.tasks.rows import Examples, encode_texts, settle_overflow
+from uer.tasks.overflow import remembered, row_fault, scored, settle_overflow
+from uer.tasks.rows import Examples, encode_texts
 from uer.tasks.table import Table
+from uer.tasks.windows import aligned
 from uer.utils.files import atomic_write
 
 
@@ -23,13 +25,20 @@ class Pairs:
     Attributes:
         texts: the first texts and the second ones; the same object where both are the same.
         labels: name → one entry a row, [n, …]; empty when the rows are to be predicted.
+        of: where these rows are pairs of windows: the row of each.
     """
 
     texts: tuple[Examples, Examples]
     labels: dict[str, np.ndarray] = field(default_factory=dict)
+    of: np.ndarray | None = None
 
     def __len__(self) -> int:
         return len(self.texts[0])
+
+    @property
+    def rows_num(self) -> int:
+        """Number of rows, however many windows they are read in."""
+        return len(self) if self.of is None else int(self.of[-1]) + 1
 
     @property
     def lengths(self) -> np.ndarray:
@@ -45,7 +54,22 @@ class Pairs:
         """Some of the rows, in the order in which they are named."""
         first = self.texts[0].take(rows)
         second = first if self.texts[1] is self.texts[0] else self.texts[1].take(rows)
-        return Pairs((first, second), {name: values[rows] for name, values in self.labels.items()})
+        labels = {name: values[rows] for name, values in self.labels.items()}
+        return Pairs((first, second), labels, None if self.of is None else self.of[rows])
+
+    def label(self, labels: dict[str, np.ndarray]) -> None:
+        """Give the rows labels, [rows, …]; a pair of windows has those of its row."""
+        for name, values in labels.items():
+            self.labels[name] = values if self.of is None else values[self.of]
+
+
+def paired(first: Examples, second: Examples) -> Pairs:
+    """Rows of two texts, pairs of their windows where they are read in windows."""
+    if first.of is None and second.of is None:
+        return Pairs((first, second))
+    counts = [np.ones(len(x), np.int64) if x.of is None else np.bincount(x.of) for x in (first, second)]
+    of, (ours, theirs) = aligned(counts)
+    return Pairs((first.take(ours), second.take(theirs)), of=of)
 
 
 class PairTask:
@@ -54,7 +78,8 @@ class PairTask:
     Args:
         tokenizer: cuts the texts.
         seq_length: each text is cut at so many ids.
-        overflow: what happens to training rows that are longer (`uer.tasks.rows.settle_overflow`).
+        overflow: what happens to longer rows: in training see `uer.tasks.overflow.settle_overflow`; elsewhere
+            they are cut too, or read in windows.
     """
 
     name: str
@@ -64,20 +89,24 @@ class PairTask:
 
     def texts(self, texts: Sequence[str]) -> Examples:
         """Texts by themselves."""
-        return encode_texts(self.tokenizer, [{"text_a": x} for x in texts], seq_length=self.seq_length)
+        window = self.overflow == "window"
+        rows = [{"text_a": x} for x in texts]
+        return encode_texts(self.tokenizer, rows, seq_length=self.seq_length, window=window)
 
     def encode(self, rows: Sequence[Mapping[str, str]]) -> Pairs:
         """Rows with `text_a` and `text_b`; without a `text_b` the second text is the first."""
         first = self.texts([row["text_a"] for row in rows])
-        paired = rows and "text_b" in rows[0]
-        return Pairs((first, self.texts([row["text_b"] for row in rows]) if paired else first))
+        if not (rows and "text_b" in rows[0]):
+            return Pairs((first, first), of=first.of)
+        return paired(first, self.texts([row["text_b"] for row in rows]))
 
     def labelled(self, table: Table, labels: dict[str, np.ndarray], training: bool) -> Pairs:
         """The rows of a table with their labels, what is too long dealt with."""
         pairs = self.encode(table.rows)
-        pairs.labels.update(labels)
-        how = self.overflow if training else "truncate"
-        return settle_overflow(pairs, table.path, table.lines, seq_length=self.seq_length, how=how)
+        pairs.label(labels)
+        how = self.overflow if training else scored(self.overflow)
+        fault = row_fault(table.path, table.lines)
+        return settle_overflow(pairs, table.path, fault, seq_length=self.seq_length, how=how)
 
     def collate(self, pairs: Pairs, rows: np.ndarray) -> Batch:
         """A batch of some of the rows: `src_0`, `seg_0`, `src_1`, `seg_1`."""
@@ -91,7 +120,8 @@ class PairTask:
 
     def saved(self, labels: Any = None, **further: Any) -> dict[str, Any]:
         """What the companion folder keeps for prediction."""
-        return {"labels": labels, "extra": {"task": self.name, "seq_length": self.seq_length, **further}}
+        extra = {"task": self.name, "seq_length": self.seq_length, **remembered(self.overflow)}
+        return {"labels": labels, "extra": {**extra, **further}}
 
 
 def cosines(vectors: np.ndarray) -> list[str]:

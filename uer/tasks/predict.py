@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from uer.config.inference import PredictorOptions
 from uer.data.batch import Batch
 from uer.metrics import Metric
+from uer.tasks.overflow import LongRows
 from uer.tasks.rows import Examples
 from uer.tasks.setup import load_saved, pick_device, pick_precision
 from uer.training.precision import Precision
@@ -61,6 +62,49 @@ def outputs(
         yield batch, given.float().cpu().numpy()
 
 
+def of_rows(stream: Iterator[tuple[Batch, np.ndarray]], of: np.ndarray) -> Iterator[tuple[Batch, np.ndarray]]:
+    """What is given for rows, float32 [B, …]: the mean over the windows of each.
+
+    A row comes with the batch that holds the last of its windows, so that nothing but what is begun is kept.
+
+    Args:
+        stream: batches of windows, and what is given for them. of: the row of each window.
+    """
+    left = np.bincount(of)
+    counts, sums = left.copy(), {}
+    for batch, given in stream:
+        whole: list[int] = []
+        for place, (row, values) in enumerate(zip(of[batch.ids].tolist(), given.astype(np.float64))):
+            sums[row] = sums[row] + values if row in sums else values
+            left[row] -= 1
+            if not left[row]:
+                whole.append(place)
+        if whole:
+            rows = of[batch.ids[whole]]
+            means = np.stack([sums.pop(row) / counts[row] for row in rows.tolist()])
+            labels = {name: values[whole] for name, values in batch.labels.items()}
+            yield Batch({}, labels, {}, rows), means.astype(np.float32)
+
+
+def given(
+    model: nn.Module,
+    task: Any,
+    examples: Examples,
+    *,
+    batch_size: int,
+    precision: Precision,
+    compute: Callable[[dict[str, Tensor]], Tensor] | None = None,
+) -> Iterator[tuple[Batch, np.ndarray]]:
+    """What the model gives for all rows, in batches of rows of like length; windows of a row are pooled.
+
+    Args:
+        compute: see `outputs`; default: `model.predict`.
+    """
+    stream = batches(examples, task.collate, batch_size)
+    found = outputs(model, compute or model.predict, stream, precision)
+    return found if examples.of is None else of_rows(found, examples.of)
+
+
 def evaluate(
     model: nn.Module,
     task: Any,
@@ -78,28 +122,18 @@ def evaluate(
         settled: nothing is chosen on these examples any more (the test file).
     """
     metric = task.metric(settled)
-    stream = batches(examples, task.collate, batch_size)
-    for batch, logits in outputs(model, model.predict, stream, precision):
+    for batch, logits in given(model, task, examples, batch_size=batch_size, precision=precision):
         task.score(metric, logits, batch, examples)
     return metric
 
 
-def in_order(
-    model: nn.Module,
-    task: Any,
-    examples: Examples,
-    *,
-    batch_size: int,
-    precision: Precision,
-    compute: Callable[[dict[str, Tensor]], Tensor] | None = None,
-) -> np.ndarray:
-    """float32 [n, …]: what the model gives for all examples, in their order; `compute`: see `outputs`."""
+def in_order(model: nn.Module, task: Any, examples: Examples, **settings: Any) -> np.ndarray:
+    """float32 [n, …]: what the model gives for all rows, in their order; `settings`: see `given`."""
     every = None
-    stream = batches(examples, task.collate, batch_size)
-    for batch, logits in outputs(model, compute or model.predict, stream, precision):
+    for batch, values in given(model, task, examples, **settings):
         if every is None:
-            every = np.empty((len(examples), *logits.shape[1:]), np.float32)
-        every[batch.ids] = logits
+            every = np.empty((examples.rows_num, *values.shape[1:]), np.float32)
+        every[batch.ids] = values
     assert every is not None, "there is at least one row"
     return every
 
@@ -111,6 +145,9 @@ class Predictor:
         task: see `uer.tasks.finetune.Task`; its `name` must be the companion's.
         model: has `predict(inputs)`.
         path: the file, where it is not `--load_model_path` itself.
+
+    Attributes:
+        seen: counts rows that were too long; leaving the predictor as a context says it.
 
     Raises:
         CheckpointError: the file does not fit the model, or is of another task.
@@ -125,20 +162,33 @@ class Predictor:
         path: str | None = None,
     ) -> None:
         self.task, self.model, self.batch_size = task, model, options.batch_size
+        self.source, self.seen = options.test_path, LongRows()
         load_saved(model, path or options.load_model_path, companion, task=task.name)
         model.to(pick_device())
         self.precision = pick_precision(options.precision, model)
 
-    def stream(self, examples: Examples) -> Iterator[tuple[Batch, np.ndarray]]:
-        """Batches, rows of like length together, and what the model gives for each."""
-        made = batches(examples, self.task.collate, self.batch_size)
-        return outputs(self.model, self.model.predict, made, self.precision)
+    def __enter__(self) -> Predictor:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *rest: object) -> None:
+        """When all is predicted, say how many rows were too long."""
+        if kind is None:
+            self.seen.warn(self.source, self.task.seq_length, getattr(self.task, "unit", "rows"))
+
+    def stream(
+        self, examples: Examples, compute: Callable[[dict[str, Tensor]], Tensor] | None = None
+    ) -> Iterator[tuple[Batch, np.ndarray]]:
+        """Batches of rows of like length, and what the model gives for each (`given`)."""
+        self.seen.add(examples)
+        common = {"batch_size": self.batch_size, "precision": self.precision, "compute": compute}
+        return given(self.model, self.task, examples, **common)
 
     def logits(self, examples: Examples) -> np.ndarray:
-        """float32 [n, …]: the logits of all examples in their order."""
+        """float32 [n, …]: the logits of all rows in their order."""
         return self.computed(examples, self.model.predict)
 
     def computed(self, examples: Examples, compute: Callable[[dict[str, Tensor]], Tensor]) -> np.ndarray:
-        """float32 [n, …]: what another method of the model gives for all examples, in their order."""
+        """float32 [n, …]: what another method of the model gives for all rows, in their order."""
+        self.seen.add(examples)
         common = {"batch_size": self.batch_size, "precision": self.precision, "compute": compute}
         return in_order(self.model, self.task, examples, **common)

@@ -28,7 +28,8 @@ from uer.targets.term import Term
 from uer.tasks.body import LayoutChoice
 from uer.tasks.classifier import label_ids
 from uer.tasks.labels import LabelMap
-from uer.tasks.rows import Examples, Ragged, join, places_of, settle_overflow
+from uer.tasks.overflow import remembered, row_fault, scored, settle_overflow
+from uer.tasks.rows import Examples, Ragged, in_windows, join, places_of
 from uer.tasks.setup import encoder_config
 from uer.tasks.table import read_table
 from uer.utils.logging import logger
@@ -184,7 +185,8 @@ class PromptTask:
     Args:
         prompt: template and answers; its labels are the task's.
         seq_length: ids of a row; texts are cut so that the template stays whole.
-        overflow: what happens to training rows that are longer.
+        overflow: what happens to longer rows: in training see `uer.tasks.overflow.settle_overflow`; elsewhere
+            they are cut too, or read in windows, each with the template.
     """
 
     name = "prompt"
@@ -208,13 +210,7 @@ class PromptTask:
 
         What is too long is cut from the second text first. A pair has a `[SEP]` behind the first text.
         """
-        first = self.tokenizer.encode_batch([row["text_a"] for row in rows])
-        texts = {"[TEXT_A]": _cut(first, np.full(len(rows), self.room))}
-        full = np.diff(first[1])
-        if self.prompt.pairs:
-            second = self.tokenizer.encode_batch([row["text_b"] for row in rows])
-            full = full + np.diff(second[1])
-            texts["[TEXT_B]"] = _cut(second, self.room - np.diff(texts["[TEXT_A]"][1]))
+        texts, of, long = self._texts(rows)
         pieces: list[tuple[int | Ragged, int]] = [(self.tokenizer.cls_id, 1)]
         for part in self.prompt.parts:
             if part == "[ANS]":
@@ -232,8 +228,23 @@ class PromptTask:
         marks = np.zeros(len(examples.ids), np.int8)
         marks[places.ravel()] = 1
         examples.tokens["answer"] = marks
-        examples.long = full > self.room
+        examples.long, examples.of = long, of
         return examples
+
+    def _texts(
+        self, rows: Sequence[Mapping[str, str]]
+    ) -> tuple[dict[str, Ragged], np.ndarray | None, np.ndarray]:
+        """The text of each slot, in windows or cut; the row of each window; rows that were cut."""
+        slots = {"[TEXT_A]": "text_a", "[TEXT_B]": "text_b"} if self.prompt.pairs else {"[TEXT_A]": "text_a"}
+        whole = [self.tokenizer.encode_batch([row[name] for row in rows]) for name in slots.values()]
+        if self.overflow == "window":
+            of, texts = in_windows(whole, self.room)
+            return dict(zip(slots, texts)), of, np.zeros(len(texts[0][1]) - 1, bool)
+        texts, left = [], np.full(len(rows), self.room)
+        for text in whole:
+            texts.append(_cut(text, left))
+            left = left - np.diff(texts[-1][1])
+        return dict(zip(slots, texts)), None, sum(np.diff(offsets) for _, offsets in whole) > self.room
 
     def columns(self) -> tuple[str, ...]:
         """The columns that a row needs besides its label."""
@@ -247,10 +258,11 @@ class PromptTask:
         """
         table = read_table(path, ("label", *self.columns()))
         examples = self.encode(table.rows)
-        examples.labels["cls"] = label_ids(table, self.labels)
-        how = self.overflow if training else "truncate"
-        kept = settle_overflow(examples, table.path, table.lines, seq_length=self.seq_length, how=how)
-        logger.info(f"read dataset, count:{len(table)}, ignore_count:{len(table) - len(kept)}")
+        examples.label({"cls": label_ids(table, self.labels)})
+        how = self.overflow if training else scored(self.overflow)
+        fault = row_fault(table.path, table.lines)
+        kept = settle_overflow(examples, table.path, fault, seq_length=self.seq_length, how=how)
+        logger.info(f"read dataset, count:{len(table)}, ignore_count:{len(table) - kept.rows_num}")
         return kept
 
     def collate(self, examples: Examples, rows: np.ndarray) -> Batch:
@@ -270,8 +282,8 @@ class PromptTask:
 
     def saved(self) -> dict[str, Any]:
         """What the companion folder keeps for prediction."""
-        extra = {"task": self.name, "seq_length": self.seq_length, "prompt": self.prompt.saved()}
-        return {"labels": self.labels.names, "extra": extra}
+        extra = {"task": self.name, "seq_length": self.seq_length, **remembered(self.overflow)}
+        return {"labels": self.labels.names, "extra": {**extra, "prompt": self.prompt.saved()}}
 
 
 def _cut(texts: Ragged, limits: np.ndarray) -> Ragged:

@@ -32,7 +32,7 @@ class Query:
 
 
 def read_queries(path: str | Path, *, answered: bool) -> list[Query]:
-    """All questions of a file, or of standard input.
+    """All questions of a file.
 
     Args:
         answered: they have answers, which are found in their contexts; an empty list says that there is none.
@@ -40,10 +40,15 @@ def read_queries(path: str | Path, *, answered: bool) -> list[Query]:
     Raises:
         DataError: a fault of the document, two questions with one id, or answers that are not in the context.
     """
+    return document_queries(read_document(path), answered=answered)
+
+
+def document_queries(whole: Node, *, answered: bool) -> list[Query]:
+    """All questions of one document; see `read_queries`."""
     found: list[Query] = []
     known: set[str | int] = set()
-    moved = 0
-    for document in read_document(path).get("data").items():
+    moved, path = 0, whole.path
+    for document in whole.get("data").items():
         for paragraph in document.get("paragraphs").items():
             context = paragraph.get("context").text()
             for node in paragraph.get("qas").items():

@@ -7,13 +7,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from uer.errors import DataError
-from uer.utils.logging import logger
+from uer.errors import ConfigError
+from uer.tasks.windows import aligned, windows
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -31,6 +30,8 @@ class Examples:
         long: bool [n], rows that were cut because they were longer than they may be.
         labels: name → one entry a row, [n, …]; empty when the rows are to be predicted.
         tokens: name → one entry an id, [N], where the task has some.
+        of: int64 [n], ascending, where these rows are windows of longer ones: the row of each; None: they are
+            whole.
     """
 
     ids: NDArray
@@ -39,9 +40,20 @@ class Examples:
     long: NDArray
     labels: dict[str, NDArray] = field(default_factory=dict)
     tokens: dict[str, NDArray] = field(default_factory=dict)
+    of: NDArray | None = None
 
     def __len__(self) -> int:
         return len(self.offsets) - 1
+
+    @property
+    def rows_num(self) -> int:
+        """Number of rows, however many windows they are read in."""
+        return len(self) if self.of is None else int(self.of[-1]) + 1
+
+    def label(self, labels: Mapping[str, NDArray]) -> None:
+        """Give the rows labels, [rows, …]; a window has those of its row."""
+        for name, values in labels.items():
+            self.labels[name] = values if self.of is None else values[self.of]
 
     @property
     def lengths(self) -> NDArray:
@@ -59,7 +71,18 @@ class Examples:
             self.long[rows],
             {name: values[rows] for name, values in self.labels.items()},
             {name: values[places] for name, values in self.tokens.items()},
+            None if self.of is None else self.of[rows],
         )
+
+    def take_whole(self, rows: NDArray) -> Examples:
+        """Some of the rows, named in ascending order, with all their windows."""
+        if self.of is None:
+            return self.take(rows)
+        number = np.full(self.rows_num, -1)
+        number[rows] = np.arange(len(rows))
+        taken = self.take(np.flatnonzero(number[self.of] >= 0))
+        taken.of = number[taken.of]
+        return taken
 
     def cut(self, limit: int) -> Examples:
         """The first `limit` ids of each row."""
@@ -73,6 +96,7 @@ class Examples:
             self.long | (lengths > limit),
             self.labels,
             {name: values[places] for name, values in self.tokens.items()},
+            self.of,
         )
 
     def grid(self, values: NDArray, rows: NDArray, fill: int) -> NDArray:
@@ -95,6 +119,14 @@ def places_of(starts: NDArray, lengths: NDArray) -> NDArray:
     return np.arange(total) + np.repeat(starts - (ends - lengths), lengths)
 
 
+def picked(texts: Ragged, which: NDArray, start: NDArray | int = 0, stop: NDArray | None = None) -> Ragged:
+    """Texts by their numbers, as often as they are named, each from `start` to `stop` (default: whole)."""
+    values, offsets = texts
+    stop = np.diff(offsets)[which] if stop is None else stop
+    lengths = stop - start
+    return values[places_of(offsets[:-1][which] + start, lengths)], np.concatenate([[0], lengths.cumsum()])
+
+
 def join(pieces: Sequence[tuple[int | Ragged, int]], limit: int) -> Examples:
     """Lay pieces one behind the other in every row and cut each row at `limit` ids.
 
@@ -115,8 +147,41 @@ def join(pieces: Sequence[tuple[int | Ragged, int]], limit: int) -> Examples:
     return Examples(ids, seg, offsets, starts[-1] > limit)
 
 
+def in_windows(texts: Sequence[Ragged], room: int) -> tuple[NDArray | None, list[Ragged]]:
+    """The texts of rows, one or two each, as the texts of windows in which `room` ids have place.
+
+    Of two texts the shorter one stands whole in all windows of the longer one; where it would fill more than
+    half of the room it is read in windows itself.
+
+    Returns:
+        the row of each window (None: all rows fit), and the texts of the windows.
+
+    Raises:
+        ConfigError: there is no room.
+    """
+    if room < len(texts):
+        raise ConfigError("--seq_length leaves no room for texts in a window; raise it.")
+    lengths = [np.diff(offsets) for _, offsets in texts]
+    if (sum(lengths) <= room).all():
+        return None, list(texts)
+    sizes = [np.full(len(lengths[0]), room)]
+    if len(texts) > 1:
+        kept, first = np.minimum(np.minimum(*lengths), room // 2), lengths[0] >= lengths[1]
+        both = room - kept, np.maximum(kept, 1)  # of the longer text, of the shorter one
+        sizes = [np.where(first, *both), np.where(first, *both[::-1])]
+    cuts = [windows(length, size) for length, size in zip(lengths, sizes)]
+    of, places = aligned([np.bincount(cut.row) for cut in cuts])
+    found = [picked(t, of, cut.start[place], cut.stop[place]) for t, cut, place in zip(texts, cuts, places)]
+    return of, found
+
+
 def encode_texts(
-    tokenizer, rows: Sequence[Mapping[str, str]], *, seq_length: int, single_text_sep: bool = True
+    tokenizer,
+    rows: Sequence[Mapping[str, str]],
+    *,
+    seq_length: int,
+    single_text_sep: bool = True,
+    window: bool = False,
 ) -> Examples:
     """`[CLS] a [SEP]` or, where the rows have a `text_b`, `[CLS] a [SEP] b [SEP]`, cut on the right.
 
@@ -126,45 +191,21 @@ def encode_texts(
         tokenizer: see `uer.tokenizers.base.Tokenizer`.
         rows: with `text_a`, and all or none with `text_b`.
         single_text_sep: False leaves out the `[SEP]` of a single text, as UER-py 2021 did in classification.
+        window: what is longer is read in windows (`in_windows`) and not cut.
     """
-    frame = tokenizer.frame
-    first = tokenizer.encode_batch([row["text_a"] for row in rows])
-    pieces: list[tuple[int | Ragged, int]] = [*((number, 1) for number in frame.before), (first, 1)]
-    if rows and "text_b" in rows[0]:
-        second = tokenizer.encode_batch([row["text_b"] for row in rows])
-        pieces += [*((number, 1) for number in frame.between), (second, 2)]
-        pieces += [(number, 2) for number in frame.after]
-    elif single_text_sep:
-        pieces += [(number, 1) for number in frame.after]
-    return join(pieces, seq_length)
-
-
-def settle_overflow(
-    examples: Examples, path: str | Path, lines: Sequence[int], *, seq_length: int, how: str
-) -> Examples:
-    """Rows that were too long stay cut ("truncate"), are left out ("drop") or are an "error"; a line says so.
-
-    Args:
-        lines: the line of each row in the file.
-
-    Raises:
-        DataError: with "error"; or no row is left.
-    """
-    count = int(examples.long.sum())
-    if not count:
-        return examples
-    if how == "error":
-        raise DataError(
-            f"the row is longer than --seq_length {seq_length} tokens ({count} of {len(examples)} rows are); "
-            "raise it, or choose --overflow truncate or drop.",
-            path=path,
-            line=lines[int(examples.long.argmax())],
-        )
-    what = "were left out" if how == "drop" else "were cut on the right"
-    long = f"{count} of {len(examples)} rows are longer than --seq_length {seq_length} tokens"
-    logger.warning(f"{path}: {long}; they {what}.")
-    if how == "truncate":
-        return examples
-    if count == len(examples):
-        raise DataError("every row is too long, so none is left; raise --seq_length.", path=path)
-    return examples.take(np.flatnonzero(~examples.long))
+    frame, paired = tokenizer.frame, bool(rows) and "text_b" in rows[0]
+    texts = [tokenizer.encode_batch([row["text_a"] for row in rows])]
+    if paired:
+        texts.append(tokenizer.encode_batch([row["text_b"] for row in rows]))
+    before, between = frame.before, frame.between if paired else ()
+    after = frame.after if paired or single_text_sep else ()
+    of = None
+    if window:
+        of, texts = in_windows(texts, seq_length - len(before) - len(between) - len(after))
+    pieces: list[tuple[int | Ragged, int]] = [*((number, 1) for number in before), (texts[0], 1)]
+    pieces += [(number, 1) for number in between]
+    pieces += [(text, 2) for text in texts[1:]]
+    pieces += [(number, 1 + paired) for number in after]
+    examples = join(pieces, seq_length)
+    examples.of = of
+    return examples

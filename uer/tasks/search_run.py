@@ -84,6 +84,11 @@ def run_search(
     """
     run, task = common.options, common.task
     space = read_space(options, written, run.seq_length)
+    if run.overflow == "window" and "seq_length" in space:
+        raise ConfigError(
+            "--search_space names seq_length, but windows are cut once, at --seq_length; take it out, or "
+            "choose --overflow truncate."
+        )
     folder = Path(f"{run.output_model_path}.search")
     workers, threads = places(options.workers_num, torch.cuda.device_count())
     facts = {"vocab_size": len(task.tokenizer), "threads": threads, "gpus": torch.cuda.device_count()}

@@ -17,6 +17,7 @@ from torch import Tensor
 from uer.config.model import ModelConfig
 from uer.data.batch import Batch
 from uer.data.readers import read_header
+from uer.errors import ConfigError
 from uer.metrics import Correlation
 from uer.models.model import Inputs, Model
 from uer.targets.term import Term, term
@@ -80,8 +81,14 @@ class SimcseTask(PairTask):
         """A file as pairs; only for training may the column `label` be missing.
 
         Raises:
+            ConfigError: texts are to be learned from in windows.
             DataError: a fault of the file, or a label that is no finite number.
         """
+        if training and self.overflow == "window":
+            raise ConfigError(
+                "--overflow window: the texts of a batch are each other's opposites here, and so would the "
+                "windows of one text be; choose truncate, drop or error."
+            )
         if training and "label" not in read_header(path, ("text_a",), ("label", "text_b")):
             table = read_table(path, ("text_a",))
             return self.labelled(table, {}, training)

@@ -68,6 +68,7 @@ def chunks_at_once(rows: Iterator[T], size: int = CHUNK) -> Iterator[list[T]]:
     arrived: queue.Queue[tuple[T | None, BaseException | None]] = queue.Queue(maxsize=size)
 
     def read() -> None:
+        """Put all rows in the queue, then how they ended."""
         end: BaseException = StopIteration()
         try:
             for row in rows:
@@ -93,6 +94,11 @@ def chunks_at_once(rows: Iterator[T], size: int = CHUNK) -> Iterator[list[T]]:
         raise end
 
 
+def arriving(path: str, rows: Iterator[T], size: int = CHUNK) -> Iterator[list[T]]:
+    """What is read from `path`, in chunks; from standard input at once as it comes."""
+    return chunks_at_once(rows, size) if path == PIPE else chunks(rows, size)
+
+
 def read_chunks(
     path: str, required: Sequence[str], optional: Sequence[str] = ()
 ) -> Iterator[list[dict[str, str]]]:
@@ -103,7 +109,7 @@ def read_chunks(
     """
     rows = (row for _, row in read_tsv(path, required, optional))
     empty = True
-    for chunk in chunks_at_once(rows) if path == PIPE else chunks(rows):
+    for chunk in arriving(path, rows):
         empty = False
         yield chunk
     if empty:

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from uer.data.batch import Batch
-from uer.tasks.rows import Examples, encode_texts, settle_overflow
+from uer.tasks.overflow import remembered, row_fault, scored, settle_overflow
+from uer.tasks.rows import Examples, encode_texts
 from uer.tasks.table import Table
 
 if TYPE_CHECKING:
@@ -22,7 +23,8 @@ class TextTask:
         tokenizer: cuts the texts.
         seq_length: rows are cut at so many ids.
         single_text_sep: False: no `[SEP]` behind a single text (UER-py 2021).
-        overflow: what happens to training rows that are longer (`uer.tasks.rows.settle_overflow`).
+        overflow: what happens to longer rows: in training see `uer.tasks.overflow.settle_overflow`; elsewhere
+            they are cut too, or read in windows.
 
     Attributes:
         name: the task, as the companion folder names it.
@@ -44,15 +46,20 @@ class TextTask:
     def encode(self, rows: Sequence[Mapping[str, str]]) -> Examples:
         """Rows with `text_a`, and all or none with `text_b`, as ids."""
         return encode_texts(
-            self.tokenizer, rows, seq_length=self.seq_length, single_text_sep=self.single_text_sep
+            self.tokenizer,
+            rows,
+            seq_length=self.seq_length,
+            single_text_sep=self.single_text_sep,
+            window=self.overflow == "window",
         )
 
     def labelled(self, table: Table, labels: dict[str, np.ndarray], training: bool) -> Examples:
         """The rows of a table with their labels [n, …], what is too long dealt with."""
         examples = self.encode(table.rows)
-        examples.labels.update(labels)
-        how = self.overflow if training else "truncate"
-        return settle_overflow(examples, table.path, table.lines, seq_length=self.seq_length, how=how)
+        examples.label(labels)
+        how = self.overflow if training else scored(self.overflow)
+        fault = row_fault(table.path, table.lines)
+        return settle_overflow(examples, table.path, fault, seq_length=self.seq_length, how=how)
 
     def collate(self, examples: Examples, rows: np.ndarray) -> Batch:
         """A batch of some of the examples, padded to the longest of them."""
@@ -66,4 +73,4 @@ class TextTask:
     def saved(self, labels: Any = None, **further: Any) -> dict[str, Any]:
         """What the companion folder keeps for prediction."""
         extra = {"task": self.name, "seq_length": self.seq_length, "single_text_sep": self.single_text_sep}
-        return {"labels": labels, "extra": {**extra, **further}}
+        return {"labels": labels, "extra": {**extra, **remembered(self.overflow), **further}}

@@ -23,7 +23,8 @@ from uer.generation.generate import Generator
 from uer.metrics import TextMatch
 from uer.models.build import build_model
 from uer.models.model import Inputs, Model
-from uer.tasks.rows import Examples, join, settle_overflow
+from uer.tasks.overflow import row_fault, scored, settle_overflow
+from uer.tasks.rows import Examples, join
 from uer.tasks.table import read_table
 from uer.utils.logging import logger
 
@@ -50,13 +51,13 @@ class Text2textModel(Model):
             decoder=whole.decoder,
             target=whole.target,
         )
-        self.generator = Generator(self, tokenizer, decoding, length=length)
+        self.writer = Generator(self, tokenizer, decoding, length=length)
 
     def predict(self, inputs: Inputs) -> Tensor:
         """The ids of the text for each source, int64 [B, T], `NOTHING` behind the last."""
         lengths = (inputs["seg"] > 0).sum(dim=1).tolist()
         prompts = [row[:length] for row, length in zip(inputs["src"].tolist(), lengths)]
-        written = [torch.tensor(texts[0].ids, dtype=torch.int64) for texts in self.generator(prompts)]
+        written = [torch.tensor(texts[0].ids, dtype=torch.int64) for texts in self.writer(prompts)]
         return torch.nn.utils.rnn.pad_sequence(written, batch_first=True, padding_value=NOTHING)
 
 
@@ -89,7 +90,10 @@ class Text2textTask:
         seq_length, tgt_seq_length: sources and targets are cut at so many ids.
         prefix: stands before every source; a column `prefix` gives each row its own behind it.
         beam_size, length_penalty: of the search when it writes.
-        overflow: what happens to training rows that are longer.
+        overflow: what happens to training rows that are longer; not "window".
+
+    Raises:
+        ConfigError: `overflow` is "window".
     """
 
     name = "text2text"
@@ -105,6 +109,11 @@ class Text2textTask:
         length_penalty: float = 1.0,
         overflow: str = "truncate",
     ) -> None:
+        if overflow == "window":
+            raise ConfigError(
+                "--overflow window: the windows of a source would each want the whole target, and texts have "
+                "no mean; choose truncate, drop or error."
+            )
         self.tokenizer, self.overflow = tokenizer, overflow
         self.seq_length, self.tgt_seq_length = seq_length, tgt_seq_length
         self.prefix, self.beam_size, self.length_penalty = prefix, beam_size, length_penalty
@@ -147,8 +156,9 @@ class Text2textTask:
                 f"{self.tgt_seq_length} tokens; --overflow says what happens to such rows."
             )
         examples.long |= examples.target.long
-        how = self.overflow if training else "truncate"
-        return settle_overflow(examples, path, table.lines, seq_length=self.seq_length, how=how)
+        how = self.overflow if training else scored(self.overflow)
+        fault = row_fault(path, table.lines)
+        return settle_overflow(examples, path, fault, seq_length=self.seq_length, how=how)
 
     def encode(self, rows: Sequence[Mapping[str, str]]) -> Pairs:
         """`[CLS] a [SEP]` or `[CLS] a [SEP] b [SEP]`, all of the first segment, cut on the right."""

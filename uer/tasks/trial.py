@@ -63,7 +63,8 @@ def save_plan(
         with atomic_write(folder / f"{name}.npz", "wb") as file:
             labels = {f"label_{key}": x for key, x in examples.labels.items()}
             arrays = {"ids": examples.ids, "seg": examples.seg, "offsets": examples.offsets}
-            np.savez(file, **arrays, long=examples.long, **labels)
+            windows = {} if examples.of is None else {"of": examples.of}
+            np.savez(file, **arrays, **windows, long=examples.long, **labels)
     plan = {
         "values": dict(values),
         "labels": list(task.labels.names),
@@ -80,6 +81,7 @@ def read_examples(path: Path, seq_length: int) -> Examples:
     with np.load(path, allow_pickle=False) as held:
         labels = {name[6:]: held[name] for name in held.files if name.startswith("label_")}
         examples = Examples(held["ids"], held["seg"], held["offsets"], held["long"], labels)
+        examples.of = held["of"] if "of" in held.files else None
     return examples.cut(seq_length)
 
 
@@ -123,6 +125,7 @@ def _trial(folder: Path, talk: Talk, params: Mapping[str, Any], place: int) -> t
     train, dev = (read_examples(folder / f"{name}.npz", options.seq_length) for name in ("train", "dev"))
 
     def score() -> Metric:
+        """Evaluate, and end the trial when the search has given it up."""
         metric = evaluate(model, task, dev, batch_size=training.batch_size, precision=precision)
         if talk.report(select(metric.scores(), options.best_metric)):
             raise _PrunedError
