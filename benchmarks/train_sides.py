@@ -12,6 +12,7 @@ import os
 import resource
 import sys
 import time
+from abc import ABC, abstractmethod
 from argparse import ArgumentParser, Namespace
 from contextlib import nullcontext
 from pathlib import Path
@@ -25,8 +26,8 @@ RATE, SEED = 1e-4, 7
 PRODUCTS = {"cpu": 2048, "cuda": 8192}  # rows and columns
 
 
-class Side:
-    """A model and its optimiser; `train` takes steps over the batches of the case, again and again."""
+class Side(ABC):
+    """Something that takes steps, over the batches of the case again and again, when it is told to."""
 
     def __init__(self, case: dict[str, Any]) -> None:
         self.case, self.device, self.done = case, torch.device(case["device"]), 0
@@ -38,6 +39,18 @@ class Side:
         ]
         torch.manual_seed(SEED)
 
+    @abstractmethod
+    def train(self, steps: int) -> dict[str, int]:
+        """Take steps; what was worked on in them: real tokens and rows, or floating-point operations."""
+
+    def about(self) -> str:
+        """What was chosen for it."""
+        return self.case["precision"]
+
+
+class Stepping(Side):
+    """A model and its optimiser, without a loop of their own."""
+
     def tensors(self, batch: dict[str, np.ndarray]) -> dict[str, Tensor]:
         """A batch on the device."""
         return {name: torch.from_numpy(rows).to(self.device) for name, rows in batch.items()}
@@ -48,7 +61,7 @@ class Side:
         return self.batches[(self.done - 1) % len(self.batches)]
 
     def train(self, steps: int) -> dict[str, int]:
-        """Take steps; real tokens, rows and positions that the program computed with."""
+        """One step after another; the real tokens and rows of their batches."""
         tokens = rows = 0
         for _ in range(steps):
             batch = self.next_batch()
@@ -56,13 +69,9 @@ class Side:
             self.step(batch)
         return {"tokens": tokens, "rows": rows}
 
+    @abstractmethod
     def step(self, batch: dict[str, np.ndarray]) -> None:
         """One update."""
-        raise NotImplementedError
-
-    def about(self) -> str:
-        """What was chosen for it."""
-        return self.case["precision"]
 
 
 class Ours(Side):
@@ -152,7 +161,7 @@ class Ours(Side):
         return self.precision.name
 
 
-class Uer(Side):
+class Uer(Stepping):
     """UER-py, from its own folder: its model, optimiser, schedule and step; always fp32 and padded."""
 
     def __init__(self, case: dict[str, Any]) -> None:
@@ -202,7 +211,7 @@ class Uer(Side):
         self.model.zero_grad()
 
 
-class Transformers(Side):
+class Transformers(Stepping):
     """Hugging Face `transformers`: a plain loop of what its Trainer does, batches padded to their longest."""
 
     def __init__(self, case: dict[str, Any]) -> None:

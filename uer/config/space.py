@@ -95,14 +95,15 @@ def _range(entry: str, name: str, kind: str, values: tuple[Any, ...], wanted: ty
 
 def _value(name: str, text: str, kind: type) -> Any:
     """A value as the type of its flag."""
+    fault = ConfigError(f"--search_space {name}: '{text}' is no value of type {kind.__name__}.")
     if kind is bool:
-        if text in ("true", "false"):
-            return text == "true"
-    else:
-        try:
-            value = kind(text)
-            if kind is not float or math.isfinite(value):
-                return value
-        except ValueError:
-            pass
-    raise ConfigError(f"--search_space {name}: '{text}' is no value of type {kind.__name__}.")
+        if text not in ("true", "false"):
+            raise fault
+        return text == "true"
+    try:
+        value = kind(text)
+    except ValueError as error:
+        raise fault from error
+    if kind is float and not math.isfinite(value):
+        raise fault
+    return value

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -67,6 +68,7 @@ def check_file(path: str | Path, tokenizer: Tokenizer | None = None, samples: in
     texts: list[str] = []
 
     def measure() -> None:
+        """Count the tokens (without a tokenizer the characters) of the texts that wait."""
         if tokenizer is None:
             report.lengths.extend(map(len, texts))
         else:
@@ -164,7 +166,7 @@ def _decode(raw: bytes) -> tuple[str, str | None]:
     return text, None
 
 
-class _Rule:
+class _Rule(ABC):
     """What a line of the file must be.
 
     Attributes:
@@ -177,20 +179,23 @@ class _Rule:
     label: int | None = None
     blank_lines = True
 
+    @abstractmethod
     def describe(self) -> str:
         """The format in words."""
-        raise NotImplementedError
 
+    @abstractmethod
     def fields(self, text: str) -> tuple[list[str], str | None]:
         """The fields of a line, and what is wrong with it."""
-        raise NotImplementedError
 
 
 class _Text(_Rule):
+    """Plain text: every line is right."""
+
     def __init__(self, blank: int, lines: int) -> None:
         self._documents = blank > 0 and lines > 0
 
     def describe(self) -> str:
+        """See `_Rule`."""
         if self._documents:
             return (
                 "text with blank lines: one sentence a line, documents parted by blank lines "
@@ -199,6 +204,7 @@ class _Text(_Rule):
         return "text, one document a line (lm, mlm, t5, bilm)"
 
     def fields(self, text: str) -> tuple[list[str], str | None]:
+        """The line is the one field."""
         return [text], None
 
 
@@ -210,6 +216,7 @@ class _Columns(_Rule):
         self._labelled = labelled
 
     def describe(self) -> str:
+        """See `_Rule`."""
         if self._labelled:
             return "label and one or two texts, TAB between, no header (cls, cls_mlm)"
         return f"{self._counts[0]} columns, TAB between, no header" + (
@@ -217,6 +224,7 @@ class _Columns(_Rule):
         )
 
     def fields(self, text: str) -> tuple[list[str], str | None]:
+        """The columns; their number, and whether the label is one, is held against the rule."""
         fields = text.split("\t")
         if len(fields) not in self._counts:
             return fields, f"has {len(fields)} columns, not {' or '.join(map(str, self._counts))}"
@@ -235,9 +243,11 @@ class _Table(_Rule):
         self.label = columns.index("label") if "label" in columns else None
 
     def describe(self) -> str:
+        """See `_Rule`."""
         return f"a table with the columns {', '.join(self._columns)} (task file)"
 
     def fields(self, text: str) -> tuple[list[str], str | None]:
+        """The cells under the header's columns; too few, or further ones that hold something, are a fault."""
         fields = text.split("\t")
         if not text.strip():
             return fields, "the row is empty"
@@ -259,9 +269,11 @@ class _Json(_Rule):
         self.label = self._names.index("label") if "label" in self._names else None
 
     def describe(self) -> str:
+        """See `_Rule`."""
         return f"JSON lines with the fields {', '.join(self._names)}"
 
     def fields(self, text: str) -> tuple[list[str], str | None]:
+        """The values of the named fields; what is no object, or lacks one of them, is a fault."""
         try:
             row = json.loads(text)
         except json.JSONDecodeError as error:

@@ -8,6 +8,8 @@ Shapes: S sequences, T tokens of the longest, E embedding size, H hidden size.
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
+
 import torch
 from torch import Tensor, nn
 from torch.func import functional_call
@@ -23,7 +25,7 @@ from uer.layers.output import EncoderOutput
 State = tuple[Tensor, ...]
 
 
-class RecurrentEncoder(nn.Module):
+class RecurrentEncoder(nn.Module, ABC):
     """What all recurrent encoders share: layouts, states and the dropout on the output.
 
     A subclass names its `cell` and reads sequences in `read`.
@@ -56,9 +58,9 @@ class RecurrentEncoder(nn.Module):
             outputs = [inner.unpack(x) for x in outputs]
         return EncoderOutput(outputs[-1], [hidden, *outputs] if all_layers else None)
 
+    @abstractmethod
     def read(self, packed: Tensor, layout: Layout, cache: StateCache | None, each: bool) -> list[Tensor]:
         """[N, E] → the output [N, H] of the last layer, or of each."""
-        raise NotImplementedError
 
     def make_caches(self, capacity: int) -> Caches:
         """An empty state; `capacity` does not matter to it."""
@@ -154,6 +156,11 @@ class RnnEncoder(RecurrentEncoder):
         self.rnn = self._stack(emb_size, width, layers_num, dropout, bidirectional)
 
     def read(self, packed: Tensor, layout: Layout, cache: StateCache | None, each: bool) -> list[Tensor]:
+        """[N, E] → [N, H] of the last layer, or of each.
+
+        Raises:
+            ConfigError: a text is to be continued, and this encoder reads backwards too.
+        """
         if cache is not None and self.rnn.bidirectional:
             raise ConfigError("a bidirectional encoder cannot continue a text; choose a one-directional one.")
         return run_stack(self.rnn, packed, layout, cache, each)
@@ -182,6 +189,11 @@ class BirnnEncoder(RecurrentEncoder):
         self.rnn_backward = self._stack(emb_size, hidden_size // 2, layers_num, dropout, False)
 
     def read(self, packed: Tensor, layout: Layout, cache: StateCache | None, each: bool) -> list[Tensor]:
+        """[N, E] → [N, H] of the last layer, or of each.
+
+        Raises:
+            ConfigError: a text is to be continued, and this encoder reads backwards too.
+        """
         if cache is not None:
             raise ConfigError("a bidirectional encoder cannot continue a text; choose a one-directional one.")
         order = layout.reversed

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Iterable
 from typing import Any
 
@@ -11,7 +12,7 @@ from torch import Tensor
 from uer.training.adamw import Optimizer, with_gradient
 
 
-class UnfusedOptimizer(Optimizer):
+class UnfusedOptimizer(Optimizer, ABC):
     """An optimiser written in tensor operations: scaling and skipping are done here, before `update`."""
 
     @torch.no_grad()
@@ -28,9 +29,9 @@ class UnfusedOptimizer(Optimizer):
             for param, grad in zip(params, grads):
                 self.update(param, grad, self.state[param], group)
 
+    @abstractmethod
     def update(self, param: Tensor, grad: Tensor, state: dict[str, Tensor], group: dict[str, Any]) -> None:
-        """Update one parameter in place."""
-        raise NotImplementedError
+        """Update one parameter in place; `state` is its own, empty before the first update."""
 
 
 class Adafactor(UnfusedOptimizer):

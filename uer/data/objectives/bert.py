@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -124,6 +125,7 @@ class PairObjective(MaskedObjective):
             return Pairs(*(np.zeros(0, np.int64) for _ in Pairs._fields))
         return trim(Pairs(*map(np.concatenate, zip(*rounds))), longest, rng)
 
+    @abstractmethod
     def round(
         self,
         documents: Documents,
@@ -134,7 +136,6 @@ class PairObjective(MaskedObjective):
         rng: np.random.Generator,
     ) -> tuple[Pairs, np.ndarray]:
         """A pair from sentences begin … end-1 of each document `active`, and the sentence to go on from."""
-        raise NotImplementedError
 
     def build(self, part: Part, rngs: Sequence[np.random.Generator]) -> dict[str, np.ndarray]:
         """See `Objective.build`."""
