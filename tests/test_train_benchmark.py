@@ -17,15 +17,15 @@ def script(load_script):
 
 
 def test_the_cases_of_gpus_pass_on_a_cpu_with_small_sizes(script, capsys):
-    words = ["--tiny", "--device", "cpu", "--threads", "1", "--rounds", "1", "--output", "figures.json"]
-    cases = ["--cases", "GPT-2 1024"]
+    words = ["--tiny", "--device", "cpu", "--threads", "1", "--clock", "cpu", "--rounds", "1"]
+    cases = ["--output", "figures.json", "--cases", "GPT-2 1024"]
     assert script.main([*words, *cases, "--peer", "transformers"]) == 0
     records = json.loads(Path("figures.json").read_text())["records"]
     sides = [(record["case"], record["side"], record["precision"]) for record in records]
     assert ("GPT-2 1024", "transformers", "fp32") in sides and len(sides) == 3
     for record in records:
         assert record["rate"] > 0 and record["ratio"] > 0 and record["peak"] > 1e7
-        assert record["of_products"] > 0
+        assert 0 < record["of_products"] < 1, "no model multiplies faster than large products alone"
     said = capsys.readouterr().out
     assert "the cases for GPUs are unmeasured" in said and said.rstrip().splitlines()[-1].startswith(
         "| GPT-2 1024"
@@ -39,6 +39,31 @@ def test_operations_of_a_model(script):
     weights = 2 * (4 * 64 + 2 * 8 * 16) * 6 + 2 * (100 * 8 + 64)
     attention = 12 * 2 * 8 * (4 + 16)
     assert script.model_flops(case, config, arrays, 100) == pytest.approx((6 * weights + attention) / 6)
+
+
+def test_the_share_is_of_the_products_that_are_fastest_here(script):
+    def side(name, about, **turn):
+        turns = [{"seconds": 2.0, "peak": 1, **turn}]
+        return script.Process(name, about, None, about=about, turns=turns)
+
+    sides = [side("ours", "fp32", tokens=100, rows=10), side("products", "bf16", flops=1e3)]
+    sides.append(side("products", "fp32", flops=4e3))
+    (record,) = script.figures(script.Case("x", "lm", "", 2, 4), sides, flops=10.0, per_row=10.0)
+    assert record["of_products"] == pytest.approx((100 / 2) * 10.0 / (4e3 / 2))
+    assert record["products_bf16"] == 500 and record["products_fp32"] == 2000
+
+
+def test_products_are_timed_for_longer_than_a_clock_is_wrong(script):
+    class Asked(script.Process):
+        def listen(self):
+            return {"about": "bf16"}
+
+        def turn(self, steps):
+            return {"seconds": 0.001}
+
+    sides = [Asked(name, "bf16", None) for name in ("ours", "products")]
+    script.take_turns(sides, script.BenchmarkOptions(tiny=True, rounds=1))
+    assert [side.steps for side in sides] == [1, round(script.SHORTEST / 0.001)]
 
 
 @pytest.mark.parametrize(
