@@ -108,6 +108,7 @@ def sizes(state: Mapping[str, Tensor]) -> dict[str, int]:
     }
 
     def shape(name: str, axis: int) -> int | None:
+        """A size of a tensor, None where there is no such tensor."""
         return state[names[name]].shape[axis] if name in names else None
 
     layer = "encoder.transformer." + (

@@ -198,6 +198,7 @@ class _Sink:
         self.file, self.fault = file, None
 
     def write(self, data: bytes) -> int:
+        """Pass bytes on; the number of them."""
         try:
             return self.file.write(data)
         except OSError as error:
@@ -205,6 +206,7 @@ class _Sink:
             raise
 
     def flush(self) -> None:
+        """Have the file write what it holds."""
         self.file.flush()
 
 

@@ -193,6 +193,7 @@ def _build_parts(builder: PartBuilder, processes: int) -> Built:
     waiting = (span for span in builder.spans() if span.index not in done)
 
     def describe(span: Span) -> str:
+        """What a worker that was killed was at."""
         return f"bytes {span.start:,} to {span.end:,} of {builder.sources[span.source].path}"
 
     try:

@@ -256,6 +256,7 @@ def merge_stores(parts: Sequence[str | Path], path: str | Path, header: Mapping[
             totals[name] = totals.get(name, 0) + len(store[name])
 
     def chunks(name: str) -> Iterable[np.ndarray]:
+        """An array of all parts, piece by piece; pointers into another array are moved on."""
         refers = columns[name].refers
         for part, base in zip(parts, bases):
             array, shift = Store(part)[name], base.get(refers, 0) if refers else 0

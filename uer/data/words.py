@@ -204,9 +204,11 @@ def _write(path: Path, store: Store, what: Beside) -> None:
     progress = ByteProgress(len(tokens))
 
     def work(start: int) -> np.ndarray:
+        """What is found in one block of tokens."""
         return finder(np.asarray(tokens[start : start + BLOCK]))
 
     def chunks(name: str) -> Iterator[np.ndarray]:
+        """The blocks in their order, whichever is done first."""
         waiting: dict[int, np.ndarray] = {}
         following = 0
         starts = range(0, len(tokens), BLOCK)

@@ -29,6 +29,7 @@ class Embedding(nn.Module):
         self.dropout = Dropout(dropout)
 
     def forward(self, streams: Streams) -> Tensor:
+        """Streams of ids [...] → [..., E]."""
         vectors = reduce(add, (getattr(self, name)(streams) for name in self.parts))
         if self.layer_norm is not None:
             vectors = self.layer_norm(vectors)

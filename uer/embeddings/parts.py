@@ -29,6 +29,7 @@ class WordEmbedding(nn.Module):
         self.projection = None if widened is None else nn.Linear(widened, emb_size, bias=False)
 
     def forward(self, streams: Streams) -> Tensor:
+        """The stream "word" [...] → [..., E], or [..., H] where the vectors are widened."""
         vectors = self.embedding(streams["word"])
         if self.projection is not None:
             vectors = vectors @ self.projection.weight
@@ -43,6 +44,7 @@ class PosEmbedding(nn.Module):
         self.embedding = nn.Embedding(max_seq_length, emb_size)
 
     def forward(self, streams: Streams) -> Tensor:
+        """The stream "pos" [...] → [..., E]."""
         return self.embedding(streams["pos"])
 
 
@@ -54,6 +56,7 @@ class SegEmbedding(nn.Module):
         self.embedding = nn.Embedding(rows, emb_size)
 
     def forward(self, streams: Streams) -> Tensor:
+        """The stream "seg" [...] → [..., E]."""
         return self.embedding(streams["seg"])
 
 
@@ -67,6 +70,7 @@ class TaskEmbedding(nn.Module):
         self.embedding = nn.Embedding(rows, emb_size)
 
     def forward(self, streams: Streams) -> Tensor:
+        """The stream "task" [...] → [..., E]; without that stream [E], which is added to every token."""
         return self.embedding(streams["task"]) if "task" in streams else self.embedding.weight[0]
 
 
@@ -88,6 +92,7 @@ class SinusoidalPosEmbedding(nn.Module):
         self.register_buffer("table", table, persistent=False)
 
     def forward(self, streams: Streams) -> Tensor:
+        """The stream "pos" [...] → [..., E]."""
         return self.table.index_select(0, streams["pos"].flatten()).unflatten(0, streams["pos"].shape)
 
 

@@ -199,6 +199,7 @@ def beam_search(
     shortest = options.min_new_tokens
 
     def met_late(ids: Sequence[int]) -> bool:
+        """`met`, of texts longer than the shortest."""
         return len(ids) > shortest and met(ids)
 
     while True:

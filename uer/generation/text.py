@@ -136,12 +136,14 @@ def stream(
     shown = 0
 
     def put(text: str) -> None:
+        """Show what is new of a text."""
         nonlocal shown
         screen.write(text[shown:])
         screen.flush()
         shown = max(shown, len(text))
 
     def show(text: Continuation) -> None:
+        """Show what is sure of a text that grows."""
         # What a stop string may still take away waits, and so does a character of which bytes are missing.
         if not text.stopped:
             put(writer.joined([*before, *generator.stopping.sure(text.ids)]).rstrip("\ufffd"))

@@ -38,4 +38,5 @@ class Dropout(nn.Module):
         self.rate = rate
 
     def forward(self, x: Tensor) -> Tensor:
+        """x of any shape → the same shape."""
         return dropout(x, self.rate) if self.training else x

@@ -20,6 +20,7 @@ class DenseFeedForward(nn.Module):
         self.act = activation(hidden_act)
 
     def forward(self, x: Tensor) -> Tensor:
+        """[..., H] → [..., H]."""
         return self.linear_2(self.act(self.linear_1(x)))
 
 
@@ -36,6 +37,7 @@ class GatedFeedForward(nn.Module):
         self.act = activation(hidden_act)
 
     def forward(self, x: Tensor) -> Tensor:
+        """[..., H] → [..., H]."""
         return self.linear_2(self.act(self.linear_gate(x)) * self.linear_1(x))
 
 

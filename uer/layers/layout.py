@@ -18,12 +18,14 @@ class _Take(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, index: Tensor) -> Tensor:
+        """x [M, …], index [N] → [N, …]."""
         ctx.save_for_backward(index)
         ctx.size = x.shape[0]
         return x.index_select(0, index)
 
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:
+        """[N, …] → [M, …], 0 in rows that were not taken."""
         return _Place.apply(gradient, ctx.saved_tensors[0], ctx.size, 0), None
 
 
@@ -32,11 +34,13 @@ class _Place(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, index: Tensor, size: int, fill: float) -> Tensor:
+        """x [N, …], index [N] → [size, …]."""
         ctx.save_for_backward(index)
         return x.new_full((size, *x.shape[1:]), fill).index_copy_(0, index, x)
 
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None, None, None]:
+        """[size, …] → [N, …]."""
         return _Take.apply(gradient, ctx.saved_tensors[0]), None, None, None
 
 

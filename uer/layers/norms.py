@@ -24,6 +24,7 @@ class LayerNorm(nn.Module):
         self.beta = nn.Parameter(torch.zeros(size))
 
     def forward(self, x: Tensor) -> Tensor:
+        """[..., H] → [..., H]."""
         return F.layer_norm(x, self.gamma.shape, self.gamma, self.beta, self.eps)
 
 
@@ -31,6 +32,7 @@ class UerLayerNorm(LayerNorm):
     """UER-py's own formula: γ·(x − mean)/(std + ε) + β, std divided by H − 1 and ε added to the std."""
 
     def forward(self, x: Tensor) -> Tensor:
+        """[..., H] → [..., H]."""
         std, mean = torch.std_mean(at_least_fp32(x), dim=-1, keepdim=True)
         return (self.gamma * ((x - mean) / (std + self.eps)) + self.beta).to(x.dtype)
 
@@ -44,6 +46,7 @@ class T5LayerNorm(nn.Module):
         self.weight = nn.Parameter(torch.ones(size))
 
     def forward(self, x: Tensor) -> Tensor:
+        """[..., H] → [..., H]."""
         y = at_least_fp32(x)
         y = y * torch.rsqrt(y.square().mean(dim=-1, keepdim=True) + self.eps)
         return (self.weight * y).to(x.dtype)

@@ -124,9 +124,11 @@ class TransformerDecoderLayer(nn.Module):
         """hidden [N, H] or [B, T, H] → the same shape."""
 
         def attend(x: Tensor) -> Tensor:
+            """To the tokens before."""
             return self.self_attn(x, mask=mask, layout=layout, cache=cache)[0]
 
         def look_back(x: Tensor) -> Tensor:
+            """To what the encoder read."""
             return self.context_attn(
                 x, memory, mask=memory_mask, layout=layout, memory_layout=memory_layout, cache=memory_cache
             )[0]

@@ -72,6 +72,7 @@ class _Passes:
             return getattr(self.model, partner).read(*side, all_layers=all_layers)
 
     def vectors(self, ids: Tensor) -> Tensor:
+        """The word vectors of ids, [...] → [..., E]."""
         return self.model.embedding.word({"word": ids})
 
 

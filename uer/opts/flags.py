@@ -47,6 +47,7 @@ def _or_word(kind: Any, word: str | None) -> Any:
         return kind
 
     def read(text: str) -> Any:
+        """The word itself, or a value of the type."""
         return text if text == word else kind(text)
 
     read.__name__ = kind.__name__  # argparse names it in its complaint

@@ -281,6 +281,7 @@ class Continue(Ability):
         stopped = threading.Event()
 
         def show(so_far: Continuation) -> None:
+            """Send what is sure of the text so far."""
             if stopped.is_set():
                 raise _Stopped
             if not so_far.stopped:
@@ -288,6 +289,7 @@ class Continue(Ability):
                 arrived.put({"text": target.decode(sure).rstrip("\ufffd")})
 
         def write() -> None:
+            """Write the whole text, in a thread; the end is sent too."""
             try:
                 with self.lock:
                     (texts,) = generator.shown([prompt], show)

@@ -79,6 +79,11 @@ def create_app(models: Sequence[Ability]) -> FastAPI:
     app.add_middleware(TrustedHostMiddleware, allowed_hosts=[HOST, "localhost"])
 
     def pick(question: Question, ability: str) -> Any:
+        """The model that is asked.
+
+        Raises:
+            ConfigError: there is no such model, or it cannot do this.
+        """
         if question.model >= len(models):
             raise ConfigError(f"there is no model number {question.model}; the page has {len(models)}.")
         model = models[question.model]
@@ -88,34 +93,42 @@ def create_app(models: Sequence[Ability]) -> FastAPI:
 
     @app.exception_handler(UerError)
     def refused(request: Request, error: UerError) -> JSONResponse:
+        """A user's error as status 400 and one line."""
         return JSONResponse({"error": str(error)}, status_code=400)
 
     @app.get("/")
     def page() -> HTMLResponse:
+        """The page."""
         return HTMLResponse(PAGE.read_text(encoding="utf-8"), headers=HEADERS)
 
     @app.get("/api/models")
     def cards() -> list[dict[str, Any]]:
+        """What each model is and can do."""
         return [model.card for model in models]
 
     @app.post("/api/fill")
     def fill(question: FillQuestion) -> dict[str, Any]:
+        """The likeliest tokens at each blank."""
         return pick(question, "fill").run(question.text, question.topn)
 
     @app.post("/api/classify")
     def classify(question: ClassifyQuestion) -> dict[str, Any]:
+        """The labels of a text or a pair."""
         return pick(question, "classify").run(question.text, question.second)
 
     @app.post("/api/tag")
     def tag(question: Question) -> dict[str, Any]:
+        """The tags of words."""
         return pick(question, "tag").run(question.text)
 
     @app.post("/api/ask")
     def ask(question: AskQuestion) -> dict[str, Any]:
+        """The answers in a text."""
         return pick(question, "ask").run(question.text, question.question)
 
     @app.post("/api/continue")
     def go_on(question: ContinueQuestion) -> StreamingResponse:
+        """A text that is written while it is read, one JSON object a line."""
         parts = pick(question, "continue").stream(question.text, question.options())
         first = next(parts)  # what is wrong with the question is said before the stream begins
         return StreamingResponse(_lines(first, parts), media_type="application/x-ndjson")

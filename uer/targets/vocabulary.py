@@ -72,6 +72,9 @@ class _VocabularyLoss(torch.autograd.Function):
         train: bool,
         look: Look | None,
     ) -> tuple[Tensor, Tensor]:
+        """hidden [N, H], weight [V, H], bias [V], labels [N] → the summed loss and the number right;
+        the logits of some rows at a time.
+        """
         dtype = compute_dtype(hidden)
         x, w = hidden.to(dtype), weight.to(dtype)
         loss = torch.zeros((), dtype=torch.promote_types(dtype, torch.float32), device=hidden.device)
@@ -93,6 +96,11 @@ class _VocabularyLoss(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, gradient: Tensor, _: Any) -> tuple[Tensor | None, ...]:
+        """The gradients that `forward` made, times the loss's own.
+
+        Raises:
+            RuntimeError: they were handed out before.
+        """
         grads, ctx.grads = ctx.grads, None
         if grads is None:
             raise RuntimeError(

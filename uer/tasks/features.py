@@ -144,6 +144,7 @@ def whitened(rows: Rows, folder: str, size: int) -> Rows:
     kernel = moments.whitening(size)
 
     def parts() -> Iterator[NDArray]:
+        """The rows part by part, whitened."""
         for part in rows.parts():
             out = (part - moments.mean) @ kernel
             yield out / np.maximum(np.linalg.norm(out, axis=1, keepdims=True), np.finfo(np.float64).tiny)

@@ -84,6 +84,7 @@ def shuffled(task: Task, train: Examples, training: TrainOptions, workers: Worke
     )
 
     def get(step: int) -> Batch:
+        """The batch of a step; one that is not counted where this worker has no row."""
         rows = order.batch(step)
         if len(rows):
             return task.collate(train, rows)

@@ -126,6 +126,7 @@ def read_label_sets(path: str | Path, labels_num: int | None = None) -> LabelMap
     """The labels of a training file; see `LabelMap.collect`."""
 
     def values() -> Iterable[tuple[int, str]]:
+        """Line number and label, for each label of each row."""
         for line, row in read_tsv(path, ("label", "text_a")):
             for part in parts(row["label"]):
                 yield line, part

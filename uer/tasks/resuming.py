@@ -98,6 +98,7 @@ class Resuming:
         every = period if steps is None else steps
 
         def save(step: int, progress: dict[str, Any]) -> None:
+            """A checkpoint of this moment, written in the background; every worker must call it."""
             snapshot = Snapshot.take(run.engine)
             counted = {**progress, **more()}
             state = {**self.about, **chosen_here(), "precision": run.precision.name, "progress": counted}

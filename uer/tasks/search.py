@@ -96,6 +96,7 @@ def attempts(
     start = {name: x.clone() for name, x in common.model.state_dict().items()}
 
     def attempt(setting: Setting) -> Best:
+        """One trial."""
         options, training, optimization = plans[setting]
         common.model.load_state_dict(start)
         return finetune(

@@ -44,6 +44,7 @@ def greedy_soup(paths: Sequence[str], dev_path: str) -> tuple[str, ...]:
     precision, rows = pick_precision("fp32", model), task.read(dev_path)
 
     def accuracy(parts: Sequence[str]) -> float:
+        """Of the mean of these models, on the development file."""
         state, _ = average(parts if len(parts) > 1 else (*parts, *parts))
         model.load_state_dict(state)
         metric = evaluate(model, task, rows, batch_size=64, precision=precision)

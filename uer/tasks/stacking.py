@@ -180,6 +180,7 @@ def search(
     count = 0
 
     def trial(**point: float) -> float:
+        """The score of one choice of parameters; the best is kept."""
         nonlocal best, count
         settings = settings_of(point)
         value = cross_validated_f1(settings, features, gold, labels_num, parts)

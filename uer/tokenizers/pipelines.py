@@ -214,6 +214,7 @@ def _fields(message: bytes) -> Iterable[tuple[int, Any]]:
     place = 0
 
     def integer() -> int:
+        """The number at `place`, seven bits a byte, lowest first."""
         nonlocal place
         value = shift = 0
         while True:

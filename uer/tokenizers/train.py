@@ -96,6 +96,7 @@ def train_sentencepiece(lines: Iterable[str], *, vocab_size: int, threads: int) 
     out, faults = io.BytesIO(), []
 
     def sentences() -> Iterator[str]:
+        """The text, up to what is wrong with it."""
         # sentencepiece would turn an error of ours into one of its own, so it sees an early end instead.
         try:
             yield from _sentences(lines)

@@ -185,6 +185,7 @@ def one_pass(model: nn.Module, batch: Batch, precision: Precision, device: torch
     kept: dict[int, int] = {}
 
     def keep(tensor: Tensor) -> Tensor:
+        """Count a tensor that autograd keeps, unless it is a weight; each storage once."""
         storage = tensor.untyped_storage()
         if storage.data_ptr() not in weights:
             kept[storage.data_ptr()] = storage.nbytes()

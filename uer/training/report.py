@@ -114,6 +114,7 @@ def finetuning_line(steps_per_epoch: int) -> Callable[[Report], str]:
     """UER's line of its fine-tuning: numbers of the epoch and of the batch in it (from 1), mean loss."""
 
     def line(report: Report) -> str:
+        """The line of one report."""
         epoch, step = divmod(report.step - 1, steps_per_epoch)
         return f"Epoch id: {epoch + 1}, Training steps: {step + 1}, Avg loss: {report.loss:.3f}"
 

@@ -89,6 +89,7 @@ def _parallel(names: list[str], trials: Sequence[Mapping[str, Any]], metric: str
     step = (WIDTH - LEFT - RIGHT) / (len(axes) - 1)
 
     def height(share: float) -> float:
+        """The place of a value that lies at this share of its axis."""
         return TOP + (HEIGHT - TOP - BOTTOM) * (1 - share)
 
     parts = []

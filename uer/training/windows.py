@@ -149,6 +149,7 @@ def rows_of(batch: Batch, rows: np.ndarray) -> Batch:
     doc = batch.inputs.get("doc")
 
     def chosen(labels: np.ndarray) -> np.ndarray:
+        """The labels of the rows."""
         if doc is None or len(labels) == len(doc):
             return labels[rows]
         counts = doc.max(axis=1)
@@ -177,6 +178,7 @@ def fetch(
     """
 
     def make(span: Span) -> Window:
+        """All batches of a window."""
         parts = [part for step in range(span.first, span.last) for part in cut(get_batch(step), pieces)]
         return Window(span, [to_tensors(part, pin) for part in parts])
 

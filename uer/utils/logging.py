@@ -20,6 +20,7 @@ class _StderrHandler(logging.StreamHandler):
         super().__init__(sys.stderr)
 
     def emit(self, record: logging.LogRecord) -> None:
+        """Write one record."""
         self.stream = sys.stderr
         tqdm = sys.modules.get("tqdm")
         if tqdm is None:

@@ -56,6 +56,7 @@ VOCABULARY_TRANSPOSED = ("vocab_projector", "generator_lm_head")
 
 def _paddle_row(entry: Row, body: tuple[str, str] | None, renamed: Mapping[str, str]) -> Row:
     def rename(name: str) -> str:
+        """Our table's name of a tensor under Paddle's names."""
         for old, new in renamed.items():
             name = name.replace(old, new)
         if body is not None and name.startswith(body[0]):
