@@ -9,6 +9,7 @@ regressions on single characters and on pairs; with the wall time of each.
 
 from __future__ import annotations
 
+import json
 import re
 import shutil
 import statistics
@@ -24,7 +25,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from benchmarks.common import real_data
 from uer.cli import Command, run
 from uer.config.options import Options, option, positive
-from uer.utils.files import repository_root
+from uer.utils.files import atomic_write, repository_root
 
 ROOT = repository_root()
 
@@ -41,19 +42,33 @@ class BenchmarkOptions(Options):
     )
     learning_rate: float = positive(1e-3, "learning rate behind pre-training")
     work_dir: str | None = option(
-        None, "folder for what is written (default: a temporary one)", metavar="FOLDER"
+        None,
+        "folder for what is written, where a benchmark that was stopped goes on (default: a temporary one)",
+        metavar="FOLDER",
     )
 
 
-def call(script: str, words: str) -> tuple[float, str]:
-    """Run a script; its seconds and what it printed."""
-    began = time.perf_counter()
-    done = subprocess.run(
-        [sys.executable, str(ROOT / script), *words.split()], capture_output=True, text=True, check=False
-    )
-    if done.returncode != 0:
-        raise RuntimeError(f"{script} failed:\n{done.stderr[-2000:]}")
-    return time.perf_counter() - began, done.stdout + done.stderr
+def call(work: Path, script: str, words: str) -> tuple[float, float | None]:
+    """Run a script, unless this folder has seen it end; its seconds and the best accuracy that it printed.
+
+    Raises:
+        RuntimeError: it failed.
+    """
+    ended = work / "ended.json"
+    known = json.loads(ended.read_text(encoding="utf-8")) if ended.is_file() else {}
+    line = f"{script} {words}"
+    if line not in known:
+        began = time.perf_counter()
+        done = subprocess.run(
+            [sys.executable, str(ROOT / script), *words.split()], capture_output=True, text=True, check=False
+        )
+        if done.returncode != 0:
+            raise RuntimeError(f"{script} failed:\n{done.stderr[-2000:]}")
+        scores = re.findall(r"Acc\. \(Correct/Total\): ([0-9.]+)", done.stdout + done.stderr)
+        known[line] = time.perf_counter() - began, max(map(float, scores), default=None)
+        with atomic_write(ended, "w", encoding="utf-8") as file:
+            json.dump(known, file, indent=1)
+    return tuple(known[line])
 
 
 def linear(data: Path, longest: int) -> float:
@@ -89,7 +104,7 @@ def pre_train(data: Path, work: Path, model: str, steps: int) -> float:
         f"{work}/model.bin --batch_size 32 --mask_rate 0.3 --optimizer muon --learning_rate 8e-3 "
         f"--total_steps {steps} --save_checkpoint_steps {steps}",
     }
-    return sum(call(script, words)[0] for script, words in calls.items())
+    return sum(call(work, script, words)[0] for script, words in calls.items())
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -110,8 +125,8 @@ def main(argv: list[str] | None = None) -> int:
         words = f"--train_path {data}/train.tsv --dev_path {data}/dev.tsv {model} {start} --batch_size 32"
         words += f" --epochs_num {options.epochs_num} --learning_rate {rate} --seed {seed}"
         words += " --adam_bias_correction --pooling mean"
-        took, lines = call("finetune/run_classifier.py", f"{words} --output_model_path {work}/classifier.bin")
-        best = max(float(score) for score in re.findall(r"Acc\. \(Correct/Total\): ([0-9.]+)", lines))
+        words += f" --output_model_path {work}/classifier.bin"
+        took, best = call(work, "finetune/run_classifier.py", words)
         print(
             f"  {'pre-trained' if start else 'scratch'} rate {rate} seed {seed}: {best:.4f}, {took:.0f} s",
             flush=True,
