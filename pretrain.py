@@ -109,7 +109,9 @@ def open_data(
         target_fingerprint=tgt_tokenizer.fingerprint(),
         vocab_size=len(tokenizer),
         max_seq_length=positions(chosen[ModelConfig]),
+        sp_labels_num=chosen[ModelConfig].sp_labels_num if "sp" in chosen[ModelConfig].target else None,
     )
+    masks = set(MaskingOptions.names()) & {*chosen.written, *chosen.config}
     held_out = path != chosen[PretrainOptions].dataset_path
     return PretrainData(
         store,
@@ -117,9 +119,10 @@ def open_data(
         seed=training.seed,
         rank=workers.rank,
         world_size=workers.size,
-        masking=chosen[MaskingOptions] if chosen.written.keys() & set(MaskingOptions.names()) else None,
+        masking=chosen[MaskingOptions] if masks else None,
         tokenizer=tokenizer,
         group_by_length=chosen[PretrainOptions].group_by_length,
+        targets=chosen[ModelConfig].target,
     )
 
 
@@ -152,6 +155,7 @@ def positions(config: ModelConfig) -> int | None:
 def build(chosen: Chosen, vocab_size: int, tgt_vocab_size: int, resumed: Path | None) -> Model:
     """The model with its first weights: the checkpoint's, `--pretrained_model_path`'s, or fresh ones."""
     from uer.checkpoints import SEGMENT_TABLE, adapt_config, load_into
+    from uer.checkpoints.teacher import load_teacher, with_teacher
     from uer.models.build import build_model
     from uer.models.initialize import initialize
 
@@ -159,14 +163,58 @@ def build(chosen: Chosen, vocab_size: int, tgt_vocab_size: int, resumed: Path | 
     source = resumed or files.pretrained_model_path
     if source is not None:
         config = adapt_config(config, source)
+    config = with_teacher(config, files.teacher_path)
     model = build_model(config, vocab_size, tgt_vocab_size)
     if resumed is not None:
         load_into(model, resumed, flag="--resume")
     elif source is not None:
-        load_into(model, source, allow_new=(r"target\.", SEGMENT_TABLE))
+        beside = (rf"{name}\." for name in config.partners)
+        load_into(model, source, allow_new=(r"target\.", SEGMENT_TABLE, *beside))
     else:
         initialize(model, deep_init=files.deep_init)
+    if files.generator_path is not None and resumed is None:
+        fill_generator(model, files.generator_path, beside=source is not None)
+    if files.teacher_path is not None:
+        load_teacher(model, files.teacher_path)
+    weigh(chosen, model)
     return model
+
+
+def fill_generator(model: Model, path: str, *, beside: bool) -> None:
+    """`--generator_path`; `beside`: the model has weights of its own.
+
+    Raises:
+        ConfigError: the model has no generator.
+    """
+    from uer.checkpoints.partners import load_generator
+
+    if model.generator is None:
+        raise ConfigError(
+            f"--generator_path is for --target rtd; the model, of --target {' '.join(model.config.target)}, "
+            "has no generator: leave it out."
+        )
+    load_generator(model, path, flag="--generator_path", beside=beside)
+
+
+def weigh(chosen: Chosen, model: Model) -> None:
+    """`--target_weights`, and what does not go with the targets.
+
+    Raises:
+        ConfigError: there are not as many weights as targets, or batches in pieces whose rows are compared.
+    """
+    targets, weights = chosen[ModelConfig].target, chosen[PretrainOptions].target_weights
+    if weights and len(weights) != len(targets):
+        raise ConfigError(
+            f"--target_weights has {len(weights)} numbers and --target {len(targets)} words "
+            f"({' '.join(targets)}); give one weight for each."
+        )
+    model.target_weights = dict(zip(targets, weights))
+    for name, target in model.target.named_children():
+        if getattr(target, "compares_rows", False) and chosen[TrainOptions].micro_batches != "1":
+            raise ConfigError(
+                f"--target {name} compares the rows of a batch with one another, so it cannot be computed in "
+                "pieces; leave --micro_batches (and --batch_size auto) out."
+            )
 
 
 def weights_writer(
@@ -174,13 +222,15 @@ def weights_writer(
 ) -> Callable[[Path, dict[str, Tensor]], None]:
     """Writes weights of the model to a path, with its companion folder."""
     from uer.checkpoints import write_state
+    from uer.checkpoints.teacher import without_teacher
 
     header = data.store.header
     companion = {"data_processor": header["objective"], "seq_length": header["options"]["seq_length"]}
     tokenizers = {"tokenizer": tokenizer}
     if tgt_tokenizer is not tokenizer:
         tokenizers["tgt_tokenizer"] = tgt_tokenizer
-    return partial(write_state, config=model.config, extra=companion, **tokenizers)
+    config = without_teacher(model.config)
+    return partial(write_state, config=config, extra=companion, **tokenizers)
 
 
 def facts(data: PretrainData) -> dict[str, Any]:

@@ -114,7 +114,7 @@ FAMILIES = (
     _bert("F07", "Mengzi-BERT", ("mengzi-bert-*",), "mengzi-bert", objective="bert (mlm sp)"),
     _bert("F08", "StructBERT", ("StructBERT",), "structbert", objective="structbert (mlm sp)"),
     _bert("F09", "PERT", ("PERT-base", "PERT-large"), "pert", objective="pert (pert)"),
-    _bert("F10", "TaCL", ("tacl-bert-*",), "tacl", objective="bert (mlm sp)"),
+    _bert("F10", "TaCL", ("tacl-bert-*",), "tacl", objective="bert (mlm sp contrast) with a teacher"),
     ZooFamily(
         "F13",
         "ERNIE 1.0, 2.0, Tiny",
@@ -229,6 +229,7 @@ FAMILIES = (
         ("distilbert",),
         ("F27",),
         heads="mlm, cls, tok, qa, choice",
+        objective="mlm (mlm soft cosine) with a teacher",
     ),
     _bert(
         "F28",
@@ -236,6 +237,7 @@ FAMILIES = (
         ("tinybert-4l-312d*", "tinybert-6l-768d*"),
         "tinybert",
         more_maps=("paddle-tinybert",),
+        objective="mlm (states scores) with a teacher; scripts/distill.py",
     ),
     ZooFamily(
         "F35",

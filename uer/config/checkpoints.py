@@ -105,7 +105,12 @@ class ExportOptions(Options):
     """Writing a model for other programs."""
 
     load_model_path: str = option(help="the model to export", required=True, metavar="FILE")
-    output_path: str = option(help="the folder (hf) or file (onnx) to write", required=True, metavar="PATH")
+    output_path: str = option(
+        help="the folder (hf) or file (onnx) to write; a model of several graphs puts their names before the "
+        "suffix: NAME.encoder.onnx, NAME.decoder.onnx",
+        required=True,
+        metavar="PATH",
+    )
     to: str = option(
         "hf",
         "the form: hf, a folder that Hugging Face's AutoModel classes load; onnx, a graph, checked in "
@@ -119,8 +124,16 @@ class ExportOptions(Options):
         None, "the head to export, none: the body alone (default: the one the file has)", choices=HEADS
     )
 
+    with_past: bool = option(
+        False,
+        "onnx: keys and values of earlier tokens are an input, and of all tokens an output (causal language "
+        "models and decoders)",
+    )
+
     def check(self) -> None:
-        """A graph has no family."""
+        """A graph has no family, a folder no keys and values."""
+        if self.to == "hf" and self.with_past:
+            raise ConfigError("--with_past is for --to onnx; a folder needs it not, leave it out.")
         if self.to == "onnx" and self.family is not None:
             raise ConfigError(f"--family {self.family} is for --to hf; a graph needs none, leave it out.")
 
@@ -141,3 +154,21 @@ class MergeLoraOptions(Options):
     )
     adapter_path: str = option(help="folder of the adapters", required=True, metavar="FOLDER")
     output_model_path: str = option(help="the merged model goes here", required=True, metavar="FILE")
+
+
+@dataclass(frozen=True)
+class TakeLayersOptions(Options):
+    """Some layers of a model."""
+
+    load_model_path: str = option(
+        help="file of weights, or folder of a Hugging Face model", required=True, metavar="FILE"
+    )
+    layers: tuple[int, ...] = option(
+        (),
+        "layers of the encoder to take, from 1 on: 2 4 6 is every other one of six",
+        required=True,
+        check=lambda value: value > 0,
+        expected="a number greater than 0",
+        metavar="NUMBER",
+    )
+    output_model_path: str = option(help="file to write", required=True, metavar="FILE")

@@ -12,10 +12,31 @@ from uer.errors import ConfigError, suggestion
 EMBEDDINGS = ("word", "pos", "seg", "sinusoidalpos", "dual", "task")
 ENCODERS = ("transformer", "rnn", "lstm", "gru", "birnn", "bilstm", "bigru", "gatedcnn", "dual")
 DECODERS = ("transformer",)
-TARGETS = ("sp", "lm", "mlm", "bilm", "cls", "rtd", "mts", "csp", "pert", "polarity", "pair")
+TARGETS = (
+    "sp",
+    "lm",
+    "mlm",
+    "bilm",
+    "cls",
+    "rtd",
+    "mts",
+    "csp",
+    "pert",
+    "polarity",
+    "pair",
+    "soft",
+    "cosine",
+    "states",
+    "scores",
+    "attention",
+    "contrast",
+)
 # Models that stand beside the one that is trained → the targets that need them. The name is the JSON key of
 # its settings, and what its tensors' names begin with.
-PARTNERS: dict[str, tuple[str, ...]] = {"generator": ("rtd", "mts", "csp"), "teacher": ()}
+PARTNERS: dict[str, tuple[str, ...]] = {
+    "generator": ("rtd", "mts", "csp"),
+    "teacher": ("soft", "cosine", "states", "scores", "attention", "contrast"),
+}
 FROZEN = ("teacher",)  # those that do not learn
 MASKS = ("fully_visible", "causal", "causal_with_prefix")
 LAYERNORMS = ("normal", "t5", "uer")
@@ -126,7 +147,18 @@ class ModelConfig(Options):
         choices=(*EMBEDDINGS, "layer_norm"),
         json_only=True,
     )
-    teacher: dict | None = option(None, "settings of a model that is learnt from", json_only=True)
+    teacher: dict | None = option(
+        None, "settings of the model that is learnt from, where its weights do not say them", json_only=True
+    )
+    teacher_layers: tuple[int, ...] | None = option(
+        None,
+        "for each layer the teacher's, from 1 on, that it learns from, 0: none (states, scores; default: "
+        "evenly spread)",
+        check=lambda value: value >= 0,
+        expected="a number of 0 or more",
+        metavar="NUMBER",
+    )
+    soft_temperature: float = positive(2.0, "temperature of the logits that the soft target compares")
     stream_0: dict | None = option(None, "settings of the first stream of a dual model", json_only=True)
     stream_1: dict | None = option(None, "settings of the second stream of a dual model", json_only=True)
     dual_stream_norm: bool = option(False, "a dual embedding norms each stream a second time", json_only=True)
@@ -229,7 +261,7 @@ class ModelConfig(Options):
     def _check_partners(self) -> None:
         for name in self.partners:
             needing = " ".join(target for target in self.target if target in PARTNERS[name])
-            if getattr(self, name) is None:
+            if getattr(self, name) is None and name not in FROZEN:  # a teacher's weights may say it
                 raise ConfigError(
                     f"--target {needing} needs a {name}: describe it by the key '{name}' in the JSON config, "
                     "an object with the settings in which it differs from this model."

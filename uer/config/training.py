@@ -136,6 +136,21 @@ class PretrainOptions(Options):
         expected="a number from 0 to below 1",
     )
     deep_init: bool = option(False, "fresh output projections start smaller the deeper the model is")
+    generator_path: str | None = option(
+        None, "start the generator of the rtd target from these weights", metavar="FILE"
+    )
+    teacher_path: str | None = option(
+        None,
+        "weights of the teacher of the targets soft, cosine, states, scores, attention, contrast",
+        metavar="FILE",
+    )
+    target_weights: tuple[float, ...] = option(
+        (),
+        "what the mean loss of each word of --target counts in the sum (default: rtd 50, mts 20, others 1)",
+        check=lambda value: value >= 0,
+        expected="a number of 0 or more",
+        metavar="WEIGHT",
+    )
 
     def check(self) -> None:
         """Combinations that cannot work."""

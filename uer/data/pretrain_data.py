@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
+from uer.config.model import PARTNERS
 from uer.config.preprocess import (
     DATA_PROCESSORS,
     PAIR_KINDS,
@@ -26,6 +27,8 @@ from uer.data.words import words_of
 from uer.errors import DataError
 from uer.tokenizers.base import Tokenizer
 from uer.utils.logging import logger
+
+AGAIN = "make the right dataset with preprocess.py"  # ends errors about datasets
 
 
 def objective_of(store: Store, masking: MaskingOptions | None = None) -> Objective:
@@ -71,18 +74,18 @@ def check_dataset(
     Raises:
         DataError: it was made for something else; the message names both, and how to make the right one.
     """
-    header, again = store.header, "make the right dataset with preprocess.py"
+    header = store.header
     if data_processor is not None and data_processor != store.objective:
         raise DataError(
             f"the dataset was made with --data_processor {store.objective}, and the run asks for "
-            f"{data_processor}; {again} --data_processor {data_processor}, or leave the flag out.",
+            f"{data_processor}; {AGAIN} --data_processor {data_processor}, or leave the flag out.",
             path=store.path,
         )
     made = DATA_PROCESSORS[store.objective]
-    if targets is not None and set(targets) - set(made):
+    if targets is not None and _asked(targets) - set(made):
         raise DataError(
             f"a dataset of --data_processor {store.objective} has labels for --target {' '.join(made)}, not "
-            f"for {' '.join(targets)}; {again}, or change --target.",
+            f"for {' '.join(targets)}; {AGAIN}, or change --target.",
             path=store.path,
         )
     kinds = PAIR_KINDS.get(store.objective, 2)
@@ -96,7 +99,7 @@ def check_dataset(
     if vocab_size is not None and vocab_size != tokens.vocab_size:
         raise DataError(
             f"the dataset was made with a vocabulary of {tokens.vocab_size:,} tokens, and this one has "
-            f"{vocab_size:,}; give the vocabulary it was made with, or {again}.",
+            f"{vocab_size:,}; give the vocabulary it was made with, or {AGAIN}.",
             path=store.path,
         )
     _check_tokenizer(store, tokens, fingerprint, "tokenizer", "vocabulary and tokenizer flags")
@@ -104,13 +107,26 @@ def check_dataset(
         second = TokenIds.from_json(header["target_tokenizer"] or header["tokenizer"])
         flags = "--tgt_vocab_path and target tokenizer flags"
         _check_tokenizer(store, second, target_fingerprint, "target tokenizer", flags)
+    if max_seq_length is not None:
+        _check_lengths(store, max_seq_length)
+
+
+def _asked(targets: Sequence[str]) -> set[str]:
+    """The targets whose labels must be in the data: a teacher's are not, but contrast asks for hidden
+    tokens."""
+    taught = set(PARTNERS["teacher"])
+    return {"mlm" if name == "contrast" else name for name in targets if name not in taught - {"contrast"}}
+
+
+def _check_lengths(store: Store, most: int) -> None:
+    """No row is longer than the model has positions."""
     flags = ("seq_length", "tgt_seq_length") if store.objective in TARGETS_CUT else ("seq_length",)
     for flag in flags:
-        length = header["options"][flag]
-        if max_seq_length is not None and length > max_seq_length:
+        length = store.header["options"][flag]
+        if length > most:
             raise DataError(
-                f"the dataset was made with --{flag} {length}, and the model has {max_seq_length} positions "
-                f"(--max_seq_length); {again} --{flag} {max_seq_length}.",
+                f"the dataset was made with --{flag} {length}, and the model has {most} positions "
+                f"(--max_seq_length); {AGAIN} --{flag} {most}.",
                 path=store.path,
             )
 
@@ -148,6 +164,7 @@ class PretrainData:
         masking: how tokens are hidden at batch time (datasets made with `--dynamic_masking`).
         tokenizer: needed when whole words are to be hidden and the dataset lacks their borders.
         group_by_length: batches of instances of like length.
+        targets: those of the model; what learns from a teacher has no labels, but counts tokens.
 
     Attributes:
         objective: the dataset's objective.
@@ -168,8 +185,10 @@ class PretrainData:
         masking: MaskingOptions | None = None,
         tokenizer: Tokenizer | None = None,
         group_by_length: bool = False,
+        targets: Sequence[str] = (),
     ) -> None:
         self.store, self.seed, self.rank = store, seed, rank
+        self._taught = [name for name in targets if name in PARTNERS["teacher"]]
         self.objective = objective_of(store, masking)
         self._arrays = store.arrays
         masks = isinstance(self.objective, MaskedObjective)
@@ -206,7 +225,7 @@ class PretrainData:
     def get(self, step: int) -> Batch:
         """The batch of step `step`, counted from 0; the same whenever it is asked for."""
         ids = self.mixture(self.order.batch(step))
-        return self.objective.batch(self._arrays, ids, generator(self.seed, "batch", step, self.rank))
+        return self._batch(ids, generator(self.seed, "batch", step, self.rank))
 
     __call__ = get
 
@@ -214,7 +233,14 @@ class PretrainData:
         """All instances one time, in the order of the file; the same batches whenever it is asked for."""
         order = BatchOrder(len(self.store), self.order.batch_size, ends="keep", shuffle=False)
         for step in range(order.steps_per_epoch):
-            yield self.objective.batch(self._arrays, order.batch(step), generator(self.seed, "once", step))
+            yield self._batch(order.batch(step), generator(self.seed, "once", step))
+
+    def _batch(self, ids: np.ndarray, rng: np.random.Generator) -> Batch:
+        batch = self.objective.batch(self._arrays, ids, rng)
+        for name in self._taught:
+            tokens = int(np.count_nonzero(batch.inputs["seg"]))
+            batch.counts[name] = batch.counts["mlm"] if name == "contrast" else tokens
+        return batch
 
     @property
     def mean_tokens(self) -> float:

@@ -88,6 +88,20 @@ class TransformerEncoder(nn.Module):
             hidden = layers[-1] = self.layer_norm(hidden)
         return EncoderOutput(hidden, layers if all_layers else None)
 
+    def scores(self, layers: list[Tensor], number: int, layout: Layout) -> Tensor:
+        """What the attention of one layer weighs keys by, before masking and softmax: [S, A, T, T].
+
+        Args:
+            layers: of `forward`.
+            number: of the layer, from 0; -1: the last one.
+        """
+        number %= self.layers_num
+        layer = self.transformer[number] if isinstance(self.transformer, nn.ModuleList) else self.transformer
+        scores = layer.scores(layers[number], layout)
+        if self.relative_pos_emb is not None:
+            scores = scores + self.relative_pos_emb(*scores.shape[-2:])
+        return scores
+
     def _mask(
         self,
         hidden: Tensor,

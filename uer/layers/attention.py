@@ -11,6 +11,7 @@ from uer.layers.cache import KVCache, MemoryCache
 from uer.layers.kernels import attend, attend_with_scores
 from uer.layers.layout import Layout, take_rows
 from uer.layers.masks import AttentionMask
+from uer.layers.norms import at_least_fp32
 
 
 class MultiHeadedAttention(nn.Module):
@@ -63,7 +64,7 @@ class MultiHeadedAttention(nn.Module):
             memory: [B, Tk, H], or [M, H] with `memory_layout`; None: the query itself.
             mask: see `AttentionMask`, over sequences when there is a layout.
             bias: broadcastable to [B, A, Tq, Tk], added after the scale.
-            cache: keys and values of earlier steps (`KVCache`), or of the memory (`MemoryCache`).
+            cache: keys and values of earlier steps (`KVCache`); with a memory those of it (`MemoryCache`).
             previous_scores: [B, A, Tq, Tk], of the layer before, when `residual`.
 
         Returns:
@@ -72,8 +73,7 @@ class MultiHeadedAttention(nn.Module):
         dropout = self.dropout if self.training else 0.0
         if mask.parts:
             return self.final_linear(self._by_parts(query, mask, bias, layout, dropout).flatten(-2)), None
-        q = self._heads(0, query, layout)
-        k, v = self._keys_values(query, memory, layout, memory_layout, cache)
+        q, k, v = self._read(query, memory, layout, memory_layout, cache)
         scores = None
         if self.residual:
             out, scores = attend_with_scores(
@@ -91,7 +91,7 @@ class MultiHeadedAttention(nn.Module):
         self, x: Tensor, mask: AttentionMask, bias: Tensor | None, layout: Layout, dropout: float
     ) -> Tensor:
         """Self-attention [N, H] → [N, A, d], apart for sequences of different length."""
-        projected = [self._project(number, x) for number in range(3)]
+        projected = self.projections(x)
         outs = []
         for part, part_mask in zip(layout.parts, mask.parts, strict=True):
             size = part.layout.max_length
@@ -101,31 +101,40 @@ class MultiHeadedAttention(nn.Module):
             outs.append(part.layout.from_sequences(out.transpose(1, 2)))
         return take_rows(torch.cat(outs), layout.parts_order)
 
+    def projections(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Queries, keys and values of x [..., H], cut into heads: [..., A, d] each."""
+        return self._project(0, x), self._project(1, x), self._project(2, x)
+
+    def scores(self, x: Tensor, layout: Layout) -> Tensor:
+        """scale·q·kᵀ of self-attention [N, H] → [S, A, T, T], in fp32 at least, neither masked nor biased."""
+        q, k = (_sequences(self._project(number, x), layout) for number in (0, 1))
+        return at_least_fp32((q * self.scale) @ k.transpose(-1, -2))
+
     def _project(self, number: int, x: Tensor) -> Tensor:
         """Linear layer `number` of x [..., H], cut into heads: [..., A, d]."""
         return self.linear_layers[number](x).unflatten(-1, (self.heads_num, self.head_size))
 
-    def _heads(self, number: int, x: Tensor, layout: Layout | None) -> Tensor:
-        """`_project` over sequences: [S, A, T, d]."""
-        x = self._project(number, x)
-        if layout is not None:
-            x = layout.to_sequences(x)
-        return x.transpose(1, 2)
-
-    def _keys_values(
+    def _read(
         self,
         query: Tensor,
         memory: Tensor | None,
         layout: Layout | None,
         memory_layout: Layout | None,
         cache: KVCache | MemoryCache | None,
-    ) -> tuple[Tensor, Tensor]:
-        if isinstance(cache, MemoryCache) and cache.held is not None:
-            return cache.held
-        source, source_layout = (query, layout) if memory is None else (memory, memory_layout)
-        k, v = self._heads(1, source, source_layout), self._heads(2, source, source_layout)
-        if isinstance(cache, MemoryCache):
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Queries, keys and values over sequences, with those of the cache: [S, A, T, d] each."""
+        if memory is None:
+            q, k, v = (_sequences(x, layout) for x in self.projections(query))
+            return (q, k, v) if cache is None else (q, *cache.append(k, v))
+        q = _sequences(self._project(0, query), layout)
+        if cache is not None and cache.held is not None:
+            return q, *cache.held
+        k, v = (_sequences(self._project(number, memory), memory_layout) for number in (1, 2))
+        if cache is not None:
             cache.held = (k, v)
-        elif cache is not None:
-            return cache.append(k, v)
-        return k, v
+        return q, k, v
+
+
+def _sequences(x: Tensor, layout: Layout | None) -> Tensor:
+    """[N, A, d] with a layout, else [B, T, A, d] → [S, A, T, d]"""
+    return (x if layout is None else layout.to_sequences(x)).transpose(1, 2)

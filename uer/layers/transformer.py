@@ -60,6 +60,10 @@ class TransformerLayer(nn.Module):
         hidden = self.layer_norm_1(hidden + self.dropout(out))
         return self.layer_norm_2(hidden + self.dropout(self.feed_forward(hidden))), scores
 
+    def scores(self, hidden: Tensor, layout: Layout) -> Tensor:
+        """The attention scores [S, A, T, T] of this layer's input [N, H]."""
+        return self.self_attn.scores(self.layer_norm_1(hidden) if self.pre else hidden, layout)
+
     def _only(
         self,
         hidden: Tensor,

@@ -6,7 +6,7 @@ import math
 
 from torch import nn
 
-from uer.config.model import RECURRENT, ModelConfig
+from uer.config.model import PARTNERS, RECURRENT, ModelConfig
 from uer.decoders import DECODERS
 from uer.embeddings import EMBEDDINGS
 from uer.embeddings.embedding import Embedding
@@ -18,6 +18,7 @@ from uer.layers.norms import norm
 from uer.layers.positions import RelativePositionBias
 from uer.layers.transformer import TransformerDecoderLayer, TransformerLayer
 from uer.models.model import Model, Targets
+from uer.models.teacher import build_teacher_target
 from uer.targets import TARGETS
 from uer.utils.lazy import pick_class
 
@@ -183,6 +184,8 @@ def build_target(name: str, config: ModelConfig, vocab_size: int) -> nn.Module:
         )
     if name == "bilm":
         return target(width, vocab_size)
+    if name in PARTNERS["teacher"]:
+        return build_teacher_target(name, target, config)
     if name == "sp":
         return target(width, config.sp_labels_num)
     if name == "polarity":

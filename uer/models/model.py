@@ -8,7 +8,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from contextlib import nullcontext
 from dataclasses import dataclass
-from typing import Literal, NamedTuple
+from functools import cached_property
+from typing import Any, Literal, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -68,8 +69,32 @@ class _Passes:
         side = Side({**self.source.streams, **streams}, self.source.layout)
         if partner is None:
             return self.model.hidden_states(side, self.target, all_layers)
+        other = getattr(self.model, partner)
+        _check_length(side.layout.max_length, positions_limit(other.embedding), "--seq_length")
         with torch.no_grad() if partner in FROZEN else nullcontext():
-            return getattr(self.model, partner).read(*side, all_layers=all_layers)
+            return other.read(*side, all_layers=all_layers)
+
+    @property
+    def streams(self) -> Inputs:
+        return self.source.streams
+
+    @property
+    def mask(self) -> str:
+        return self.model.encoder.mask
+
+    @cached_property
+    def teacher(self) -> EncoderOutput:
+        return self({}, partner="teacher", all_layers=self.first.layers is not None)
+
+    def head(self, name: str, *, partner: str | None = None) -> nn.Module:
+        return getattr((self.model if partner is None else getattr(self.model, partner)).target, name)
+
+    def scores(self, number: int, *, partner: str | None = None) -> Tensor:
+        if partner is None:
+            return self.model.encoder.scores(self.first.layers, number, self.source.layout)
+        with torch.no_grad():
+            encoder = getattr(self.model, partner).encoder
+            return encoder.scores(self.teacher.layers, number, self.source.layout)
 
     def vectors(self, ids: Tensor) -> Tensor:
         """The word vectors of ids, [...] → [..., E]."""
@@ -115,6 +140,9 @@ class Model(nn.Module):
             self.register_module(name, (partners or {}).get(name))
         for partner in self._frozen():
             partner.requires_grad_(False)
+        if self._frozen():  # their weights stand in a file of their own
+            self.register_state_dict_post_hook(_without_frozen)
+            self.register_load_state_dict_post_hook(_expect_no_frozen)
 
     def _frozen(self) -> list[nn.Module]:
         found = (getattr(self, name) for name in FROZEN)
@@ -299,6 +327,19 @@ def _side(streams: Inputs, layout: LayoutChoice, caches: Caches | None, limit: i
     elif "pos" not in streams:
         streams["pos"] = row_positions(seg) if caches is None else caches.next_positions(seg)
     return Side(streams, layout)
+
+
+def _is_frozen(name: str) -> bool:
+    return name.partition(".")[0] in FROZEN
+
+
+def _without_frozen(model: Model, state: dict[str, Tensor], prefix: str, _: dict) -> None:
+    for name in [name for name in state if name.startswith(prefix) and _is_frozen(name[len(prefix) :])]:
+        del state[name]
+
+
+def _expect_no_frozen(model: Model, incompatible: Any) -> None:
+    incompatible.missing_keys[:] = [name for name in incompatible.missing_keys if not _is_frozen(name)]
 
 
 def _check_length(length: int, limit: int | None, flag: str) -> None:

@@ -12,4 +12,10 @@ TARGETS = {
     "pert": "uer.targets.pert:PertTarget",
     "polarity": "uer.targets.sentiment:PolarityTarget",
     "pair": "uer.targets.sentiment:PairTarget",
+    "soft": "uer.targets.distillation:SoftTarget",
+    "cosine": "uer.targets.distillation:CosineTarget",
+    "states": "uer.targets.distillation:StatesTarget",
+    "scores": "uer.targets.distillation:ScoresTarget",
+    "attention": "uer.targets.distillation:AttentionTarget",
+    "contrast": "uer.targets.contrast:ContrastTarget",
 }

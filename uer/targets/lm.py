@@ -18,6 +18,11 @@ class LmHead(nn.Module):
         self.scale = scale
         self.output_layer = nn.Linear(hidden_size, vocab_size, bias=bias)
 
+    @property
+    def output(self) -> nn.Module:
+        """The layer that gives the logits of `features`."""
+        return self.output_layer
+
     def features(self, hidden: Tensor) -> Tensor:
         """[..., H], what the output layer reads."""
         return hidden if self.scale == 1.0 else hidden * self.scale

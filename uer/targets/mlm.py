@@ -37,6 +37,11 @@ class MlmHead(nn.Module):
         self.projection = None if narrowed is None else nn.Linear(inner_size, narrowed, bias=False)
         self.linear_2 = nn.Linear(narrowed or inner_size, vocab_size)
 
+    @property
+    def output(self) -> nn.Module:
+        """The layer that gives the logits of `features`."""
+        return self.linear_2
+
     def features(self, hidden: Tensor) -> Tensor:
         """[..., H] → [..., inner], what the output layer reads."""
         features = self.layer_norm(self.act(self.linear_1(hidden)))

@@ -6,7 +6,7 @@ from typing import NamedTuple, Protocol
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, nn
 
 from uer.layers.layout import take_rows
 from uer.layers.norms import at_least_fp32
@@ -22,9 +22,15 @@ class Run(Protocol):
     Attributes:
         first: the output of the first pass, whose `hidden` the target was given; `layers` are there when a
             target of the model has the attribute `all_layers = True`.
+        streams: what the model read, packed: "word", "seg", ….
+        teacher: the teacher's output on the same streams, with layers likewise; computed once a forward.
+        mask: what a position of the encoder may attend to.
     """
 
     first: EncoderOutput
+    streams: dict[str, Tensor]
+    teacher: EncoderOutput
+    mask: str
 
     def __call__(
         self, streams: dict[str, Tensor], *, partner: str | None = None, all_layers: bool = False
@@ -35,6 +41,13 @@ class Run(Protocol):
             streams: what replaces those of this forward ("word": token ids, …).
             partner: the model beside this one that reads them; a frozen one gives no gradients.
         """
+
+    def head(self, name: str, *, partner: str | None = None) -> nn.Module:
+        """The target `name` of the model, or of one beside it."""
+
+    def scores(self, number: int, *, partner: str | None = None) -> Tensor:
+        """[S, A, T, T] attention scores of layer `number` of the first pass, or of the teacher, before
+        masking."""
 
     def vectors(self, ids: Tensor) -> Tensor:
         """The word vectors of token ids: [...] → [..., E]."""

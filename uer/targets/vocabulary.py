@@ -167,3 +167,67 @@ def _add_gradients(grads: list[Tensor | None], rows: slice, logits: Tensor, x: T
             by_weight.addmm_(logits.T, x)
         else:
             by_weight += logits.T @ x
+
+
+def soft_vocabulary_term(
+    hidden: Tensor, output: nn.Linear, wanted: Tensor, wanted_output: nn.Module, *, temperature: float
+) -> Term:
+    """τ²·KL(softmax(wanted_output(wanted)/τ) ‖ softmax(output(hidden)/τ)), summed over positions.
+
+    Args:
+        hidden: [M, E] of the student, wanted: [M, K] of the teacher.
+        temperature: τ.
+
+    Returns:
+        the term; right are positions at which both find the same entry likeliest.
+    """
+    train = torch.is_grad_enabled()
+    loss, correct = _SoftLoss.apply(
+        hidden, output.weight, output.bias, wanted, wanted_output, temperature, train
+    )
+    return Term(loss, torch.tensor(len(hidden), device=hidden.device), correct)
+
+
+class _SoftLoss(torch.autograd.Function):
+    """The summed divergence, and how often both agree; the gradients are made in the forward pass."""
+
+    @staticmethod
+    def forward(
+        ctx: Any,
+        hidden: Tensor,
+        weight: Tensor,
+        bias: Tensor | None,
+        wanted: Tensor,
+        wanted_output: nn.Module,
+        temperature: float,
+        train: bool,
+    ) -> tuple[Tensor, Tensor]:
+        dtype = compute_dtype(hidden)
+        x, w = hidden.to(dtype), weight.to(dtype)
+        loss = torch.zeros((), dtype=torch.promote_types(dtype, torch.float32), device=hidden.device)
+        correct = torch.zeros((), dtype=torch.long, device=hidden.device)
+        needed = ((t, train and need) for t, need in zip((hidden, weight, bias), ctx.needs_input_grad))
+        grads = [torch.zeros_like(tensor) if need else None for tensor, need in needed]
+        size = max(FEWEST_ROWS, LOGITS.get(hidden.device.type, 1 << 24) // (2 * weight.shape[0]))
+        for start in range(0, len(hidden), size):
+            rows = slice(start, start + size)
+            theirs = at_least_fp32(wanted_output(wanted[rows])).div_(temperature)
+            with torch.autocast(hidden.device.type, enabled=False):
+                own = at_least_fp32(F.linear(x[rows], w))
+                own = (own if bias is None else own + bias) / temperature
+                correct += (own.argmax(dim=1) == theirs.argmax(dim=1)).sum()
+                own, theirs = own.log_softmax(dim=1), theirs.log_softmax(dim=1)
+                p = theirs.exp()
+                loss += temperature**2 * (p * (theirs - own)).sum()
+                # By a logit: τ² · 1/τ · (its own probability − the teacher's).
+                gradient = own.exp_().sub_(p).mul_(temperature)
+                if grads[2] is not None:
+                    grads[2] += gradient.sum(dim=0)
+                _add_gradients(grads[:2], rows, gradient.to(dtype), x[rows], w)
+        ctx.grads = grads
+        ctx.mark_non_differentiable(correct)
+        return loss, correct
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor, _: Any) -> tuple[Tensor | None, ...]:
+        return (*_VocabularyLoss.backward(ctx, gradient, _)[:3], None, None, None, None)

@@ -21,7 +21,8 @@ class WeightAverage:
 
     def __init__(self, model: nn.Module, decay: float) -> None:
         self.decay = decay
-        self.params = dict(model.named_parameters())
+        kept = model.state_dict().keys()  # a frozen teacher is not part of it
+        self.params = {name: param for name, param in model.named_parameters() if name in kept}
         self.means = {name: param.detach().clone() for name, param in self.params.items()}
 
     @torch.no_grad()

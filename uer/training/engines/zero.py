@@ -190,6 +190,8 @@ class ZeroEngine(Engine):
         from deepspeed.utils import safe_set_full_fp32_param
 
         for name, param in self.model.named_parameters():
+            if name not in state:  # a frozen teacher
+                continue
             with self.deepspeed.zero.GatheredParameters([param] if self.stage == 3 else [], modifier_rank=0):
                 if self.stage < 3 or self.workers.is_first:
                     param.copy_(state[name])
