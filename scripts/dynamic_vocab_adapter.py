@@ -27,11 +27,11 @@ def main(argv: list[str] | None = None) -> int:
     options = chosen[VocabAdapterOptions]
 
     from uer.checkpoints import read_companion, write_state
-    from uer.checkpoints.source import read_source
-    from uer.checkpoints.vocabulary import adapt, plan
+    from uer.checkpoints.source import read_whole
+    from uer.checkpoints.vocabulary import adapt, plan, renumbered
     from uer.tokenizers.vocab import Vocab
 
-    state = read_source(options.old_model_path, flag="--old_model_path").state
+    state = read_whole(options.old_model_path, "--old_model_path")
     companion = read_companion(options.old_model_path)
     old = old_tokenizer(options, companion)
     vocab = Vocab.load(options.new_vocab_path, "--new_vocab_path")
@@ -40,6 +40,7 @@ def main(argv: list[str] | None = None) -> int:
     settings = companion.settings() if companion else {}
     if companion:
         settings["tokenizer"] = type(old)(vocab, special=old.special, **old.settings())
+        settings["extra"] = renumbered(companion.extra, old.vocab, vocab)
     write_state(options.new_model_path, adapted, **settings)
     logger.info("%s: %s", options.new_model_path, changes.line())
     return 0

@@ -18,6 +18,7 @@ OUTPUTS = (
     "output_layer_2.weight",
     "output_layer.weight",
 )  # of heads, by the size of which labels are counted
+SENTENCES = ("siamese", "simcse")  # tasks whose models give a vector for a text
 COMMAND = Command(
     "scripts/export.py",
     "Export a model. The saved model says by itself what it is; a file of UER-py needs --config_path and "
@@ -40,12 +41,16 @@ def main(argv: list[str] | None = None) -> int:
 
     from uer.checkpoints import adapt_config
     from uer.checkpoints.export import choose_family, choose_part, export_folder, norm_difference
-    from uer.checkpoints.source import read_source
+    from uer.checkpoints.sentence_bert import one_stream
+    from uer.checkpoints.source import read_whole
 
     config = adapt_config(config, options.load_model_path, "--load_model_path")
-    state = read_source(options.load_model_path, flag="--load_model_path").state
+    state = read_whole(options.load_model_path, "--load_model_path")
     companion, files = chosen.companion, chosen[TokenizerOptions]
     extra = companion.extra if companion else {}
+    pooling = config.pooling if extra.get("task") in SENTENCES or config.encoder == "dual" else None
+    if config.encoder == "dual":
+        state, config = one_stream(state, config)
     family = choose_family(config, extra, options.family)
     head = None if options.head is None else options.head.replace("none", "").replace("+", " ")
     part = choose_part(state, family, head)
@@ -53,9 +58,8 @@ def main(argv: list[str] | None = None) -> int:
     if (companion and companion.tokenizer) or files.vocab_path or files.spm_model_path:
         tokenizer = chosen_tokenizer(chosen)
     labels = companion.labels if companion else None
-    export_folder(
-        options.output_path, state, config, family, part, labels=labels, extra=extra, tokenizer=tokenizer
-    )
+    told = {"labels": labels, "extra": extra, "tokenizer": tokenizer, "pooling": pooling}
+    export_folder(options.output_path, state, config, family, part, **told)
     logger.info("Wrote %s: %s.", options.output_path, family.classes[part])
     if tokenizer is None:
         logger.info("No tokenizer was exported; name its files by --vocab_path or --spm_model_path.")

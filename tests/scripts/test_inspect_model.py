@@ -20,6 +20,8 @@ CONFIG = ModelConfig(
     emb_size=8, hidden_size=8, feedforward_size=16, heads_num=2, layers_num=2, tie_weights=True
 )
 
+BOTH = "embedding.word.embedding.weight = tgt_embedding.word.embedding.weight"
+
 
 @pytest.fixture
 def main():
@@ -79,17 +81,25 @@ def test_files_of_2021(shared, main, capsys, tmp_path, case, family, heads):
 
 
 @pytest.mark.parametrize(
-    "cls", ["BertForSequenceClassification", "GPT2LMHeadModel", "T5ForConditionalGeneration"]
+    ("cls", "heads", "tied"),
+    [
+        ("BertForSequenceClassification", "classifier of 2 labels", "nothing"),
+        ("BertModel", "none", "nothing"),
+        ("BertForMaskedLM", "mlm", "output layer = word embedding, stored once"),
+        ("ElectraForPreTraining", "rtd", "nothing"),
+        ("GPT2LMHeadModel", "lm", "output layer = word embedding, stored once"),
+        ("GPT2Model", "none", "nothing"),
+        ("T5Model", "none", BOTH),
+        ("T5ForConditionalGeneration", "lm", f"{BOTH}; output layer = word embedding, stored once"),
+    ],
 )
-def test_folders(main, capsys, tmp_path, cls):
+def test_folders(main, capsys, tmp_path, cls, heads, tied):
+    """A model without an output layer ties none."""
     case = next(case for case in cases() if case.cls == cls)
     build_theirs(case, 0.15, 1).save_pretrained(tmp_path)
     out = said(main, capsys, tmp_path)
-    assert out["names"] == f"Hugging Face {case.family}"
-    if cls == "BertForSequenceClassification":
-        assert out["heads"] == "classifier of 2 labels"
-    else:
-        assert out["tied"].endswith("output layer = word embedding, stored once")
+    assert (out["family"], out["names"]) == (case.family, f"Hugging Face {case.family}")
+    assert (out["heads"], out["tied"]) == (heads, tied)
 
 
 def test_several_and_none(main, capsys, tmp_path):

@@ -16,6 +16,7 @@ from uer.checkpoints.families.convert import OUTPUTS, TGT_WORD, expected, to_our
 from uer.checkpoints.families.family import Family
 from uer.checkpoints.io import State, read_state
 from uer.checkpoints.report import listed, summary
+from uer.checkpoints.sentence_bert import stream_of
 from uer.config.model import ModelConfig
 from uer.errors import CheckpointError
 from uer.utils.logging import logger
@@ -79,7 +80,7 @@ def to_hugging_face(
         CheckpointError: it cannot be read, has another depth, or is another model.
     """
     family, found = pick_family("bert" if name == "sbert" else name), canonical(read_state(path, FLAG))
-    state = _first_stream(found.state) if name == "sbert" else dict(found.state)
+    state = stream_of(found.state, 0) if name == "sbert" else dict(found.state)
     config = depths(path, family, state, layers, decoder_layers, theirs=False)
     if name == "xlm-roberta" and POSITIONS in state and not state[POSITIONS][-2:].any():
         state[POSITIONS] = state[POSITIONS][:-2]
@@ -144,13 +145,3 @@ def check_complete(path: str | Path, name: str, wanted: Iterable[str], state: Ma
         raise CheckpointError(
             f"{path} is no {name} model, or one with another head: it lacks {listed(missing)}{held}."
         )
-
-
-def _first_stream(state: Mapping[str, Tensor]) -> State:
-    """The first stream of a dual model as a model of its own."""
-    out = {}
-    for name, tensor in state.items():
-        match = re.match(r"(embedding|encoder)\.(?:dual\.)?(?:embedding|encoder)_0\.(.*)", name)
-        if match:
-            out[f"{match.group(1)}.{match.group(2)}"] = tensor
-    return out

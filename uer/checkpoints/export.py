@@ -11,13 +11,16 @@ import torch
 from torch import Tensor
 
 from uer.checkpoints.arithmetic import differences
-from uer.checkpoints.families import FAMILIES, pick_family
-from uer.checkpoints.families.convert import to_theirs
+from uer.checkpoints.families import ELSEWHERE, FAMILIES, pick_family
+from uer.checkpoints.families.convert import moved_positions, to_theirs
 from uer.checkpoints.families.family import DOWNSTREAM, Family
+from uer.checkpoints.folder import PROBLEMS
 from uer.checkpoints.io import write_tensors
+from uer.checkpoints.sentence_bert import write_modules
 from uer.config.model import ModelConfig
 from uer.errors import CheckpointError
 from uer.models.build import build_body
+from uer.tokenizers.base import Tokenizer
 from uer.tokenizers.pipelines import save_for_transformers
 from uer.utils.files import atomic_folder
 
@@ -26,17 +29,19 @@ LEAST_EPS = 1e-12
 
 
 def choose_family(config: ModelConfig, extra: Mapping[str, Any], name: str | None = None) -> Family:
-    """The family that computes what this configuration says: the named one, the one it came from, or one that
-    fits.
+    """The family that computes what this configuration says: the named one; else the one it came from (of a
+    model of another program: its counterpart in `transformers`), or one that fits.
 
     Raises:
         CheckpointError: none fits; the message says what the nearest does otherwise.
     """
-    came_from = extra.get("family")
-    names = [name] if name else [came_from] if came_from in FAMILIES else list(FAMILIES)
-    misses = {name: misfits(pick_family(name), config) for name in names}
-    for candidate, differing in misses.items():
-        if not differing:
+    came_from = str(extra.get("family")).removeprefix("paddle-").removeprefix("tf-")
+    known = [family for family in FAMILIES if not family.startswith(ELSEWHERE)]
+    names = [name] if name else sorted(known, key=lambda family: family != came_from)
+    misses = {}
+    for candidate in names:
+        misses[candidate] = misfits(pick_family(candidate), config)
+        if not misses[candidate]:
             return pick_family(candidate)
     nearest = min(misses, key=lambda candidate: len(misses[candidate]))
     raise CheckpointError(
@@ -118,7 +123,8 @@ def export_folder(
     *,
     labels: Mapping[str, int] | Sequence[str] | None = None,
     extra: Mapping[str, Any] | None = None,
-    tokenizer: Any = None,
+    tokenizer: Tokenizer | None = None,
+    pooling: str | None = None,
 ) -> None:
     """Write `config.json`, `model.safetensors` and the tokenizer's files; the folder appears whole or not at
     all.
@@ -128,6 +134,7 @@ def export_folder(
         labels: label → id of a classifier, or the labels in the order of their ids.
         extra: of the companion; ids of special tokens go into config.json.
         tokenizer: written so that `AutoTokenizer` gives the same ids; None: no tokenizer is written.
+        pooling: of a sentence-BERT, whose modules are written too.
 
     Raises:
         CheckpointError: a tensor has no place in this family, or one is missing; the head computes otherwise.
@@ -140,17 +147,43 @@ def export_folder(
     values.update(_sizes(state, tensors), tie_word_embeddings=tied)
     if set(part.split()) & set(DOWNSTREAM) - {"choice"}:
         values.update(_labels(state, labels))
+    if (extra or {}).get("task") in PROBLEMS:
+        values["problem_type"] = PROBLEMS[extra["task"]]
     if tokenizer is not None:
-        values["pad_token_id"] = tokenizer.pad_id
+        values.update(_token_ids(chosen, tokenizer))
     values.update({name: value for name, value in (extra or {}).items() if name.endswith("_token_id")})
-    framed = chosen.name not in ("gpt2", "t5", "t5-v1_1", "mt5")
+    if chosen.from_pad:
+        tensors = moved_positions(tensors, 1, values["pad_token_id"])
+        values["max_position_embeddings"] = config.max_seq_length + values["pad_token_id"] + 1
     with atomic_folder(folder) as temporary:
         text = json.dumps(values, ensure_ascii=False, indent=2)
         (temporary / "config.json").write_text(text + "\n", encoding="utf-8")
         with open(temporary / "model.safetensors", "wb") as file:
             write_tensors(tensors, file, torch_format=False)
+        if pooling is not None:
+            write_modules(temporary, pooling, config.hidden_size, config.max_seq_length)
         if tokenizer is not None:
-            save_for_transformers(tokenizer, temporary, config.max_seq_length, framed=framed)
+            save_for_transformers(
+                tokenizer,
+                temporary,
+                config.max_seq_length,
+                framed=chosen.name not in ("gpt2", "t5", "t5-v1_1", "mt5"),
+                types=values.get("type_vocab_size", 1) > 1,
+                generates="lm" in chosen.classes,
+            )
+
+
+def _token_ids(chosen: Family, tokenizer: Tokenizer) -> dict[str, int]:
+    """The ids that batches are filled up with and that texts begin and end with."""
+    ids = {"pad_token_id": tokenizer.pad_id}
+    if "lm" not in chosen.classes:
+        return ids
+    of_roles = {"bos_token": tokenizer.special.cls, "eos_token": tokenizer.special.sep}
+    names = tokenizer.names if tokenizer.name == "folder" else of_roles
+    ids.update({f"{name}_id": tokenizer.vocab.index[names[name]] for name in of_roles if name in names})
+    if chosen.shared is not None:
+        ids["decoder_start_token_id"] = tokenizer.frame.start
+    return ids
 
 
 def _sizes(state: Mapping[str, Tensor], tensors: Mapping[str, Tensor]) -> dict[str, int]:

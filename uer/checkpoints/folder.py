@@ -17,7 +17,13 @@ from uer.errors import CheckpointError, ConfigError
 
 HUB = "hf:"
 # Keys of config.json about generation that the toolkit keeps.
-GENERATION = ("bos_token_id", "eos_token_id", "pad_token_id", "decoder_start_token_id", "forced_eos_token_id")
+GENERATION = (
+    *("bos_token_id", "eos_token_id", "pad_token_id", "decoder_start_token_id"),
+    *("forced_bos_token_id", "forced_eos_token_id"),
+)
+# A task of ours → their name for what its classifiers answer; without a name it is one label of several.
+PROBLEMS = {"multi_label": "multi_label_classification", "regression": "regression"}
+MODULES = "modules.json"  # of a sentence-BERT: the folders of its parts
 POOLINGS = {
     "pooling_mode_cls_token": "first",
     "pooling_mode_mean_tokens": "mean",
@@ -78,9 +84,21 @@ class Folder:
         """label → id, of a classifier."""
         return label_map(self.values) if set(self.parts) & set(DOWNSTREAM) else None
 
+    def _problem(self) -> str | None:
+        """Their name for what a classifier answers; a single number is a regression."""
+        if "cls" not in self.parts:
+            return None
+        alone = len(self.labels() or ()) == 1 or self.values.get("num_labels") == 1
+        return self.values.get("problem_type") or ("regression" if alone else None)
+
     def extra(self) -> dict[str, Any]:
-        """What else is worth keeping: the family, and the ids that generation begins and ends with."""
+        """What else is worth keeping: the family, the ids that generation begins and ends with, and the task
+        of a classifier that does not choose one of its labels.
+        """
         kept = {name: self.values[name] for name in GENERATION if self.values.get(name) is not None}
+        task = next((task for task, kind in PROBLEMS.items() if kind == self._problem()), None)
+        if task is not None:
+            kept["task"] = task
         # Their taggers read what stands around a text too; UER-py's do not.
         framed = {"special_tokens": True} if "tok" in self.parts else {}
         return {"family": self.family.name, **kept, **framed}
@@ -106,7 +124,7 @@ def open_folder(path: str | Path) -> Folder | None:
         return None if values is None else Folder(path.parent, path, values)
     if not path.is_dir():
         return None
-    if (path / "modules.json").is_file():
+    if (path / MODULES).is_file():
         return _sentence_bert(path)
     values = _model_config(path)
     return None if values is None else Folder(path, path, values)
@@ -116,9 +134,14 @@ def local(path: str | Path) -> Path:
     """A path on this machine; `hf:owner/name` is fetched, and nothing else ever touches the network."""
     if not str(path).startswith(HUB):
         return Path(path)
-    from uer.utils.hub import fetch_folder
+    from uer.utils.hub import fetch_folder, fetch_if_there
 
-    return fetch_folder(str(path)[len(HUB) :], CONFIG, (WEIGHTS,), TOKENIZER_FILES)
+    name = str(path)[len(HUB) :]
+    folder = fetch_folder(name, CONFIG, (WEIGHTS,), (*TOKENIZER_FILES, MODULES))
+    for _, part in _modules(folder) if (folder / MODULES).is_file() else ():
+        if part:
+            fetch_if_there(name, f"{part}/{CONFIG}")
+    return folder
 
 
 def _model_config(folder: Path) -> dict[str, Any] | None:
@@ -144,12 +167,26 @@ def _json(path: Path) -> Any:
         raise CheckpointError(f"{path} is damaged ({error}); copy or download it again.") from error
 
 
+def _modules(folder: Path) -> list[tuple[str, str]]:
+    """The kinds of the parts of a sentence-BERT, and where in the folder they lie.
+
+    Raises:
+        CheckpointError: the list is damaged, or names a place outside the folder.
+    """
+    source = folder / MODULES
+    try:
+        found = [(str(part["type"]).rpartition(".")[2], str(part["path"])) for part in _json(source)]
+    except (TypeError, KeyError) as error:
+        raise CheckpointError(f"{source} is no list of modules with type and path.") from error
+    for _, part in found:
+        if Path(part).is_absolute() or ".." in Path(part).parts:
+            raise CheckpointError(f"{source} names '{part}', which lies outside the folder.")
+    return found
+
+
 def _sentence_bert(folder: Path) -> Folder:
     """A folder of sentence-transformers: a model, and how its hidden states become one vector."""
-    modules = {
-        str(module["type"]).rpartition(".")[2]: folder / module["path"]
-        for module in _json(folder / "modules.json")
-    }
+    modules = {kind: folder / part for kind, part in _modules(folder)}
     unknown = sorted(set(modules) - {"Transformer", "Pooling", "Normalize"})
     values = _model_config(modules["Transformer"]) if "Transformer" in modules else None
     if unknown or values is None:

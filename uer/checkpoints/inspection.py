@@ -11,6 +11,7 @@ from torch import Tensor
 
 from uer.checkpoints.companion import Companion, read_companion
 from uer.checkpoints.families.convert import OUTPUTS
+from uer.checkpoints.folder import Folder, open_folder
 from uer.checkpoints.report import count_words
 from uer.checkpoints.source import read_source
 
@@ -41,8 +42,10 @@ HEADS = (
     ("output_layer.", "token or choice head of {} outputs"),
     ("classifier.", "siamese classifier of {} labels"),
     ("target.mlm.", "mlm"),
-    ("target.sp.", "sp"),
+    ("target.sp.linear_2.", "sp"),
     ("target.lm.", "lm"),
+    ("target.rtd.", "rtd"),
+    ("output_layer_start.", "pointers of start and end"),
     ("target.bilm.", "bilm"),
     ("target.cls.linear_2.", "cls of {} labels"),
 )
@@ -57,18 +60,19 @@ def inspect(path: str | Path, *, tensors: bool = False) -> list[str]:
     Raises:
         CheckpointError: it cannot be read.
     """
-    companion = read_companion(path)
+    companion, folder = read_companion(path), open_folder(path)
+    known = companion.extra if companion else {}
     found = read_source(path, flag="FILE_OR_FOLDER")
     state = found.state
     lines = [
         f"file: {path}",
-        f"family: {guess_family(state)}",
+        f"family: {known.get('family') or guess_family(state)}",
         f"names: {found.vintage}",
-        f"heads: {', '.join(heads(state)) or 'none'}",
+        f"heads: {', '.join(heads(state, folder)) or 'none'}",
         f"sizes: {', '.join(f'{name} {value}' for name, value in sizes(state).items())}",
         f"parameters: {_parameters(state)}",
         f"types: {_types(state)}",
-        f"tied: {_ties(state, companion)}",
+        f"tied: {_ties(state, folder)}",
     ]
     if found.tables:
         lines.append("sinusoids: those of 2021, stored in the file")
@@ -90,14 +94,14 @@ def _has(state: Mapping[str, Tensor], part: str) -> bool:
     return any(name.startswith(part) or f".{part}" in name for name in state)
 
 
-def heads(state: Mapping[str, Tensor]) -> list[str]:
-    """The heads and targets, with the number of labels where it shows."""
+def heads(state: Mapping[str, Tensor], folder: Folder | None = None) -> list[str]:
+    """The heads and targets, with the number of labels where it shows; a tied output layer has no tensors."""
     out = []
     for prefix, text in HEADS:
         held = [tensor for name, tensor in state.items() if name.startswith(prefix)]
         if held and not (prefix == "output_layer." and _has(state, "crf.")):
             out.append(text.format(held[0].shape[0]))
-    return out
+    return [*out, "lm"] if "lm" not in out and folder is not None and "lm" in folder.parts else out
 
 
 def sizes(state: Mapping[str, Tensor]) -> dict[str, int]:
@@ -153,10 +157,11 @@ def tied(state: Mapping[str, Tensor]) -> list[tuple[str, ...]]:
     return [tuple(group) for group in groups if len(group) > 1]
 
 
-def _ties(state: Mapping[str, Tensor], companion: Companion | None) -> str:
+def _ties(state: Mapping[str, Tensor], folder: Folder | None) -> str:
     groups = [" = ".join(group) for group in tied(state)]
     # Hugging Face stores a tied output layer once, and its configuration says so.
-    if companion is not None and companion.config.tie_weights and not any(name in state for name in OUTPUTS):
+    predicts = folder is not None and {"mlm", "lm"} & set(folder.parts)
+    if predicts and folder.config().tie_weights and not any(name in state for name in OUTPUTS):
         groups.append("output layer = word embedding, stored once")
     return "; ".join(groups) or "nothing"
 

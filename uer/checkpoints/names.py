@@ -19,4 +19,6 @@ TOKENIZER_FILES = (
     "merges.txt",
     "spiece.model",
     "sentencepiece.bpe.model",
+    "spm.model",
+    "added_tokens.json",
 )

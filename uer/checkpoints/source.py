@@ -6,7 +6,7 @@ from collections.abc import Collection
 from pathlib import Path
 
 from uer.checkpoints.aliases import Canonical, canonical, fit_streams
-from uer.checkpoints.families.convert import to_ours
+from uer.checkpoints.families.convert import OUTPUTS, TGT_WORD, moved_positions, to_ours
 from uer.checkpoints.folder import Folder, local, open_folder, tensorflow_checkpoint
 from uer.checkpoints.io import State, read_state
 
@@ -26,10 +26,23 @@ def read_source(
     if folder is None:
         return canonical(read_state(local(path), flag), wanted)
     state = _weights(folder, flag)
+    if folder.family.from_pad:
+        state = moved_positions(state, folder.values.get("pad_token_id", 1), 1)
     ours, left, aside = to_ours(folder.family, state, folder.config(), folder.parts, wanted)
     found = Canonical({**ours, **left}, vintage=f"Hugging Face {folder.family.name}", aside=aside)
     fit_streams(found, wanted)
     return found
+
+
+def read_whole(path: str | Path, flag: str) -> State:
+    """As `read_source`, and of a Hugging Face model the tied output layer too, which it stores once."""
+    state, folder = dict(read_source(path, flag=flag).state), open_folder(path)
+    if folder is not None and folder.config().tie_weights:
+        words = state.get(TGT_WORD, state.get("embedding.word.embedding.weight"))
+        for name in OUTPUTS:
+            if words is not None and name.split(".")[1] in folder.parts:
+                state.setdefault(name, words)
+    return state
 
 
 def _weights(folder: Folder, flag: str) -> State:

@@ -5,8 +5,9 @@ pieces.
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -100,6 +101,22 @@ def adapt(state: State, plan: Plan, seed: int) -> State:
         if key not in done:
             done[key] = _rows(state[name], plan.sources, seed)
         out[name] = done[key]
+    return out
+
+
+def renumbered(extra: Mapping[str, Any], old: Vocab, new: Vocab) -> dict[str, Any]:
+    """What a companion keeps, with the ids of special tokens (`…_token_id`) in the new vocabulary; those of
+    tokens that it lacks are left out.
+    """
+    out: dict[str, Any] = {}
+    for name, value in extra.items():
+        if not name.endswith("_token_id"):
+            out[name] = value
+            continue
+        tokens = [old.tokens[number] for number in (value if isinstance(value, list) else [value])]
+        ids = [new.index[token] for token in tokens if token in new]
+        if ids:
+            out[name] = ids if isinstance(value, list) else ids[0]
     return out
 
 

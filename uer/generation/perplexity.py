@@ -66,16 +66,18 @@ def windows(ids: np.ndarray, length: int, stride: int) -> Iterator[tuple[np.ndar
 
 
 def documents(path: str | Path, tokenizer: Tokenizer, score: Score) -> Iterator[np.ndarray]:
-    """`[CLS] line` of each line that holds a token; counts characters and unknown tokens into `score`."""
-    lines = (line for _, line in read_lines(path))
+    """Each line that holds a token, behind what its tokenizer begins texts with (`Tokenizer.opening`); counts
+    characters and unknown tokens into `score`. Where texts begin with nothing, the first token is not scored.
+    """
+    lines, opening = (line for _, line in read_lines(path)), tokenizer.opening
     while texts := list(islice(lines, LINES_AT_A_TIME)):
         ids, offsets = tokenizer.encode_batch(texts)
         score.unknown += int((ids == tokenizer.unk_id).sum())
         for text, begin, end in zip(texts, offsets[:-1], offsets[1:]):
-            if begin < end:
+            if begin + (not opening) < end:
                 score.characters += len(text)
                 score.bytes += len(text.encode("utf-8"))
-                yield np.concatenate(([tokenizer.cls_id], ids[begin:end])).astype(np.int64)
+                yield np.concatenate((np.array(opening, np.int64), ids[begin:end])).astype(np.int64)
 
 
 @torch.inference_mode()

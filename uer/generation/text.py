@@ -23,12 +23,20 @@ class Prompt:
     ids: list[int]
 
 
+def prompt_ids(tokenizer: Tokenizer, text: str, *, separated: bool) -> list[int]:
+    """`[CLS] text`, and `[SEP]` behind it when `separated`.
+
+    The tokenizer of a Hugging Face folder puts around texts what it does there (`Tokenizer.frame`); where
+    that is nothing and the text is empty, there is what a text begins with.
+    """
+    frame = tokenizer.frame
+    return [*frame.before, *tokenizer.encode(text), *(frame.after if separated else ())] or [frame.start]
+
+
 def read_prompts(
     path: str | Path, tokenizer: Tokenizer, *, length: int, separated: bool, to_write: int = 1
 ) -> list[Prompt]:
-    """Every line as `[CLS] text`, and `[SEP]` behind it when `separated`.
-
-    The tokenizer of a Hugging Face folder puts around texts what it does there (`Tokenizer.frame`).
+    """Every line as a prompt (`prompt_ids`).
 
     Args:
         length: most ids.
@@ -37,10 +45,9 @@ def read_prompts(
     Raises:
         DataError: an unreadable or empty file, or a prompt that leaves no room.
     """
-    prompts, frame = [], tokenizer.frame
+    prompts = []
     for number, line in read_lines(path):
-        ids = [*frame.before, *tokenizer.encode(line), *(frame.after if separated else ())]
-        ids = ids or [tokenizer.cls_id]
+        ids = prompt_ids(tokenizer, line, separated=separated)
         if len(ids) + to_write > length:
             behind = " and leaves none to generate" if to_write else ""
             raise DataError(

@@ -44,18 +44,35 @@ def _tokenizer(
     if folder is None:
         return _build(build_tokenizer, {name: getattr(options, name) for name in options.names()})
     saved = load_tokenizer(folder)
-    if typed:
-        values = {"tokenizer": saved.name, **saved.settings(), "special_tokens_map": folder, **typed}
-        if not typed.keys() & {"vocab_path", "spm_model_path", "merges_path"}:
-            # Only how the text is cut was typed: with the saved files it must be the same tokenizer.
-            values = {**{name: folder / file for name, (file, _) in saved.files().items()}, **values}
-        if _build(build_tokenizer, values).fingerprint() != saved.fingerprint():
-            flags = ", ".join(f"--{prefix}{name} {value}" for name, value in typed.items())
-            raise ConfigError(
-                f"{flags} is another tokenizer than the saved model's own ({folder}); "
-                "leave the tokenizer flags out: the companion folder brings it."
-            )
+    if typed and not _is_that(saved, folder, typed):
+        flags = ", ".join(f"--{prefix}{name} {value}" for name, value in typed.items())
+        raise ConfigError(
+            f"{flags} is another tokenizer than the saved model's own ({folder}); "
+            "leave the tokenizer flags out: the companion folder brings it."
+        )
     return saved
+
+
+def _is_that(saved: Tokenizer, folder: Path, typed: dict[str, Any]) -> bool:
+    """Whether typed flags describe the saved tokenizer."""
+    from uer.tokenizers import build_tokenizer
+    from uer.tokenizers.vocab import Vocab
+
+    if saved.name == "folder":  # which no flags describe, but for BERT's word pieces
+        pieces = saved.word_pieces()
+        if pieces is None:
+            return False
+        known = {"tokenizer": pieces.name, **pieces.settings()}
+        rest = {name: value for name, value in typed.items() if name != "vocab_path"}
+        alike = all(name in known and known[name] == value for name, value in rest.items())
+        if not alike or "vocab_path" not in typed:
+            return alike
+        return Vocab.load(typed["vocab_path"]).tokens == saved.vocab.tokens
+    values = {"tokenizer": saved.name, **saved.settings(), "special_tokens_map": folder, **typed}
+    if not typed.keys() & {"vocab_path", "spm_model_path", "merges_path"}:
+        # Only how the text is cut was typed: with the saved files it must be the same tokenizer.
+        values = {**{name: folder / file for name, (file, _) in saved.files().items()}, **values}
+    return _build(build_tokenizer, values).fingerprint() == saved.fingerprint()
 
 
 def _build(build: Any, values: dict[str, Any]) -> Tokenizer:

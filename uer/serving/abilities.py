@@ -23,6 +23,7 @@ from uer.generation.generate import Generator
 from uer.generation.precision import ready
 from uer.generation.reading import language_model
 from uer.generation.search import Continuation
+from uer.generation.text import prompt_ids
 from uer.metrics.classification import softmax
 from uer.models.build import build_model
 from uer.models.empty import Unfilled
@@ -31,7 +32,7 @@ from uer.tasks.classifier import ClassifierModel, ClassifierTask, saved_labels
 from uer.tasks.cloze import fill, masked_language_model, with_blanks
 from uer.tasks.extractive_qa import QaModel, QaTask
 from uer.tasks.labels import LabelMap
-from uer.tasks.ner import NerModel, NerTask, saved_tags
+from uer.tasks.ner import PAD, NerModel, NerTask, saved_tags
 from uer.tasks.predict import Predictor
 from uer.tasks.qa_files import Query
 from uer.tasks.saved import open_model, settled
@@ -147,7 +148,7 @@ class Tag(Ability):
         labels = saved_tags(described.path, described.companion, None)
         crf = bool(described.extra.get("crf_target", False))
         config = described.config.replace(labels_num=len(labels))
-        model = NerModel.build(config, len(described.tokenizer), crf=crf)
+        model = NerModel.build(config, len(described.tokenizer), crf=crf, padded=labels.names[-1] == PAD)
         limit = length_limit(model, described.extra.get("seq_length", length))
         task = NerTask(
             described.tokenizer,
@@ -271,9 +272,8 @@ class Continue(Ability):
         """
         target = self.described.tgt_tokenizer or self.tokenizer
         pair = self.model.decoder is not None
-        prompt = [self.tokenizer.cls_id, *self.tokenizer.encode(_one_line(text))]
-        if pair or self.model.config.mask == "causal_with_prefix":
-            prompt.append(self.tokenizer.sep_id)
+        separated = pair or self.model.config.mask == "causal_with_prefix"
+        prompt = prompt_ids(self.tokenizer, _one_line(text), separated=separated)
         if len(prompt) + (not pair) > self.limit:
             raise DataError(f"the text has {len(prompt)} tokens, the model reads {self.limit}; shorten it.")
         generator = Generator(self.model, target, options, length=self.limit)

@@ -11,6 +11,7 @@ from uer.utils.lazy import load
 
 if TYPE_CHECKING:
     from uer.tokenizers.base import Tokenizer
+    from uer.tokenizers.folder import FolderTokenizer
 
 TOKENIZERS = {
     "bert": "uer.tokenizers.bert:BertTokenizer",
@@ -23,6 +24,9 @@ TOKENIZERS = {
 # With --spm_model_path the pieces of the model are the vocabulary; `bert` then also cuts the text as the
 # model does.
 _WITH_SPM = {"bert": "uer.tokenizers.sentence_piece:SentencePieceTokenizer"}
+
+# What a saved tokenizer may say besides its files (`Tokenizer.settings`).
+SETTINGS = ("do_lower_case", "size", "frame", "names")
 
 
 def build_tokenizer(
@@ -113,7 +117,7 @@ def load_tokenizer(folder: str | Path) -> Tokenizer:
         name = config.pop("uer_tokenizer")
         fingerprint = config.pop("fingerprint")
         files = {key: folder / config.pop(key) for key in list(config) if key.endswith("_path")}
-        settings = {key: config.pop(key) for key in ("do_lower_case", "size", "frame") if key in config}
+        settings = {key: config.pop(key) for key in SETTINGS if key in config}
         if config or not files:
             raise KeyError(*config)
     except (KeyError, TypeError, AttributeError) as error:
@@ -138,6 +142,22 @@ def load_tokenizer(folder: str | Path) -> Tokenizer:
             path=folder,
         )
     return tokenizer
+
+
+def recut(saved: FolderTokenizer, name: str) -> Tokenizer:
+    """The tokens of a folder's tokenizer, with texts cut as `--tokenizer` NAME does.
+
+    Raises:
+        ConfigError: that kind needs more than a list of tokens.
+    """
+    if name == "bert" and (pieces := saved.word_pieces()) is not None:
+        return pieces
+    if name not in ("char", "space"):
+        raise ConfigError(
+            f"--tokenizer {name} cannot cut texts for {saved.vocab.path}; leave it out to cut them as the "
+            "folder says, or choose char or space."
+        )
+    return load(TOKENIZERS[name])(saved.vocab, special=saved.special)
 
 
 def _saved_config(path: Path) -> dict | None:

@@ -89,6 +89,19 @@ class Tokenizer(ABC):
         return Frame((self.cls_id,), (self.sep_id,), (self.sep_id,), self.cls_id)
 
     @property
+    def names(self) -> dict[str, str]:
+        """The special tokens by Hugging Face's names for them (`cls_token`, …)."""
+        return {f"{role}_token": token for role, token in self.special.required().items()}
+
+    @property
+    def opening(self) -> tuple[int, ...]:
+        """What a text that is scored begins with: what stands in front of texts, where nothing does the bos
+        token, if there is one (GPT-2).
+        """
+        bos = self.names.get("bos_token")
+        return self.frame.before or ((self.vocab.index[bos],) if bos in self.vocab else ())
+
+    @property
     def vocab_size(self) -> int:
         """Number of entries of the vocabulary, blank and repeated ones included."""
         return len(self.vocab)
@@ -101,6 +114,10 @@ class Tokenizer(ABC):
             ids: int32 [N], the ids of all texts one after another.
             offsets: int64 [n + 1]; text `i` has `ids[offsets[i]:offsets[i + 1]]`.
         """
+
+    def encode_words(self, words: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
+        """As `encode_batch`, for words of a text with blanks between them."""
+        return self.encode_batch(words)
 
     def encode(self, text: str) -> list[int]:
         """The ids of one text."""

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from uer.errors import ConfigError, DataError
 from uer.tokenizers.base import Frame, Tokenizer
-from uer.tokenizers.folder import FolderTokenizer, read_pipeline
+from uer.tokenizers.folder import FolderTokenizer, probed, read_pipeline
 from uer.tokenizers.pipelines import JSON_NAME, add_special, byte_level, unigram, word_pieces
 from uer.tokenizers.special import SpecialTokens
 from uer.tokenizers.vocab import Vocab
@@ -53,7 +53,10 @@ DEFAULTS = {
     "bert": BRACKETS,
     "electra": BRACKETS,
     "distilbert": BRACKETS,
-    "albert": {**BRACKETS, "unk_token": "<unk>", "pad_token": "<pad>"},
+    "albert": {
+        **BRACKETS,
+        **{"unk_token": "<unk>", "pad_token": "<pad>", "bos_token": "[CLS]", "eos_token": "[SEP]"},
+    },
     "roberta": ANGLES,
     "xlmroberta": ANGLES,
     "bart": ANGLES,
@@ -107,6 +110,7 @@ class _Files:
             path,
             size=size if isinstance(size, int) else 0,
             frame=asdict(self._frame(pipeline, special)),
+            names=self.named(pipeline),
         )
 
     def _made(self) -> tuple[tokenizers.Tokenizer, Path]:
@@ -284,15 +288,3 @@ class _Files:
         if not self.settings.get("keep_accents", False):
             steps += [normalizers.NFKD(), normalizers.StripAccents()]
         return [*steps, normalizers.Lowercase()] if self.settings.get("do_lower_case", True) else steps
-
-
-def probed(pipeline: tokenizers.Tokenizer) -> tuple[tuple[int, ...], ...] | None:
-    """The ids that a pipeline puts before a text, between two, and behind; None when it puts none."""
-    pair = pipeline.encode("a", "a")
-    text = [place for place, number in enumerate(pair.sequence_ids) if number is not None]
-    second = [place for place, number in enumerate(pair.sequence_ids) if number == 1]
-    if not second or len(text) == len(pair.ids):
-        return None
-    first_ends = max(place for place in text if place < second[0]) + 1
-    ids = tuple(pair.ids)
-    return ids[: text[0]], ids[first_ends : second[0]], ids[second[-1] + 1 :]

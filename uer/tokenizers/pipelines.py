@@ -23,7 +23,7 @@ INPUTS = ["input_ids", "token_type_ids", "attention_mask"]
 UNIGRAM = 1  # sentencepiece's number for its model type
 
 
-def pipeline_of(tokenizer: Tokenizer, *, framed: bool = True) -> tokenizers.Tokenizer:
+def pipeline_of(tokenizer: Tokenizer, *, framed: bool = True, types: bool = True) -> tokenizers.Tokenizer:
     """The pipeline that gives a tokenizer's ids.
 
     A few things differ by the library's design: special tokens written in a text are taken for special
@@ -32,14 +32,16 @@ def pipeline_of(tokenizer: Tokenizer, *, framed: bool = True) -> tokenizers.Toke
     may take the other.
 
     Args:
-        framed: put the cls token before and the sep token behind a text, and behind the second of a pair.
+        framed: put the cls token before and the sep token behind a text, and behind the second of a pair; the
+            tokenizer of a folder always puts what it has.
+        types: the model tells first and second texts apart.
 
     Raises:
         ConfigError: a kind of tokenizer that the library cannot express.
     """
     saved = tokenizer.files()
     if tokenizer.name == "folder":
-        return tokenizer.pipeline
+        return tokenizer.exported(types=types)
     if "spm_model_path" in saved and tokenizer.name in ("bert", "xlmroberta"):
         pipeline = unigram(tokenizer.model, tokenizer.vocab.tokens, tokenizer.unk_id)
     elif tokenizer.name == "bert":
@@ -54,7 +56,7 @@ def pipeline_of(tokenizer: Tokenizer, *, framed: bool = True) -> tokenizers.Toke
         raise ConfigError(f"a '{tokenizer.name}' tokenizer cannot be written as {JSON_NAME}.")
     add_special(pipeline, tokenizer.special.required().values())
     if framed and tokenizer.name != "bpe":
-        frame(pipeline, tokenizer)
+        surround(pipeline, tokenizer)
     return pipeline
 
 
@@ -143,43 +145,56 @@ def add_special(pipeline: tokenizers.Tokenizer, tokens: Iterable[str]) -> None:
     )
 
 
-def frame(pipeline: tokenizers.Tokenizer, tokenizer: Tokenizer) -> None:
-    """[CLS] a [SEP], and [CLS] a [SEP] b [SEP] with token types 0 and 1."""
+def surround(pipeline: tokenizers.Tokenizer, tokenizer: Tokenizer) -> None:
+    """What a tokenizer puts around texts (`Tokenizer.frame`), with token types 0 and 1 for a pair."""
     from tokenizers import processors
 
-    cls, sep = tokenizer.special.cls, tokenizer.special.sep
+    around = tokenizer.frame
+    before, between, after = map(
+        tokenizer.convert_ids_to_tokens, (around.before, around.between, around.after)
+    )
+    first = [f"{token}:0" for token in before] + ["$A:0"]
+    second = [*(f"{token}:0" for token in between), "$B:1", *(f"{token}:1" for token in after)]
     pipeline.post_processor = processors.TemplateProcessing(
-        single=f"{cls}:0 $A:0 {sep}:0",
-        pair=f"{cls}:0 $A:0 {sep}:0 $B:1 {sep}:1",
-        special_tokens=[(cls, tokenizer.cls_id), (sep, tokenizer.sep_id)],
+        single=[*first, *(f"{token}:0" for token in after)],
+        pair=first + second,
+        special_tokens=[
+            (token, tokenizer.vocab.index[token]) for token in dict.fromkeys((*before, *between, *after))
+        ],
     )
 
 
 def save_for_transformers(
-    tokenizer: Tokenizer, folder: str | Path, max_length: int, *, framed: bool = True
+    tokenizer: Tokenizer,
+    folder: str | Path,
+    max_length: int,
+    *,
+    framed: bool = True,
+    types: bool = True,
+    generates: bool = False,
 ) -> None:
     """Write the files from which `AutoTokenizer` makes a tokenizer with the same ids.
 
     Args:
         max_length: positions of the model, which their tokenizer cuts texts at when asked to.
         framed: see `pipeline_of`.
+        types: the model takes token types; a model that takes none must not be given any.
+        generates: the model writes texts, which begin with a bos token and end with an eos token.
     """
     folder = Path(folder)
-    special = tokenizer.special.required()
-    names = {f"{role}_token": token for role, token in special.items()}
-    if tokenizer.name == "folder" and not (tokenizer.frame.before or tokenizer.frame.after):
-        # Such a tokenizer has one token for all that begins and ends (GPT-2).
-        names = {f"{role}_token": token for role, token in special.items() if role not in ("cls", "sep")}
-        names.update(bos_token=special["cls"], eos_token=special["sep"])
+    special, names = tokenizer.special, dict(tokenizer.names)
+    names.setdefault("pad_token", special.pad)  # GPT-2's has none, and could not fill up a batch
+    if generates and tokenizer.name != "folder":
+        names.update(bos_token=special.cls, eos_token=special.sep)
     config = {
         "tokenizer_class": "PreTrainedTokenizerFast",
         "model_max_length": max_length,
-        # GPT-2 would add the embedding of token 0 for a token type 0.
-        "model_input_names": INPUTS if framed else [name for name in INPUTS if name != "token_type_ids"],
+        "model_input_names": INPUTS if types else [name for name in INPUTS if name != "token_type_ids"],
         **names,
     }
+    pipeline = pipeline_of(tokenizer, framed=framed, types=types)
     with atomic_write(folder / JSON_NAME) as file:
-        file.write(pipeline_of(tokenizer, framed=framed).to_str(pretty=True))
+        file.write(pipeline.to_str(pretty=True))
     for name, values in (("tokenizer_config.json", config), ("special_tokens_map.json", names)):
         with atomic_write(folder / name) as file:
             json.dump(values, file, ensure_ascii=False, indent=2)

@@ -55,7 +55,7 @@ def fetch_folder(
     """
     folder = fetch_file(repo, required, endpoint=endpoint).parent
     for names in one_of:
-        found = next((name for name in names if _fetch_if_there(repo, name, endpoint)), None)
+        found = next((name for name in names if fetch_if_there(repo, name, endpoint)), None)
         if found is None:
             raise EnvironmentFault(f"hf:{repo}: the repository has none of the files {', '.join(names)}.")
         if found.endswith(".index.json"):
@@ -63,11 +63,11 @@ def fetch_folder(
             for shard in sorted(set(table.values())):
                 fetch_file(repo, shard, endpoint=endpoint)
     for name in optional:
-        _fetch_if_there(repo, name, endpoint)
+        fetch_if_there(repo, name, endpoint)
     return folder
 
 
-def _fetch_if_there(repo: str, file: str, endpoint: str | None) -> bool:
+def fetch_if_there(repo: str, file: str, endpoint: str | None = None) -> bool:
     """Fetch a file; False when the repository has none of that name."""
     try:
         fetch_file(repo, file, endpoint=endpoint)

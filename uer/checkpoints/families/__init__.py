@@ -42,6 +42,8 @@ FAMILIES = {
     "paddle-tinybert": "uer.checkpoints.families.paddle:PADDLE_TINYBERT",
     "paddle-skep": "uer.checkpoints.families.paddle:PADDLE_SKEP",
 }
+# Families of other programs, which `transformers` does not load.
+ELSEWHERE = ("paddle-", "tf-", "albert-zh")
 MODEL_TYPES = {
     "bert": "bert",
     "roberta": "roberta",

@@ -61,6 +61,15 @@ def to_ours(
     return ours, left, aside
 
 
+def moved_positions(state: Mapping[str, Tensor], pad: int, new_pad: int) -> dict[str, Tensor]:
+    """Tensors of theirs whose table of positions begins behind another id of padding (`Family.from_pad`)."""
+    out = dict(state)
+    for name, table in state.items():
+        if pad != new_pad and name.endswith("position_embeddings.weight"):
+            out[name] = torch.cat([table.new_zeros(new_pad + 1, *table.shape[1:]), table[pad + 1 :]])
+    return out
+
+
 def expected(family: Family, config: ModelConfig, parts: Collection[str]) -> list[str]:
     """Our names of all tensors of a model of this family with these heads."""
     pooler = ("pooler",) if "sp" in parts or family.pooled & set(parts) else ()

@@ -67,6 +67,8 @@ class Family:
         pooled: the parts whose first layer is the pooler of the body.
         sniff: fields of ours that only the tensors tell.
         tables: tensors of theirs that ours compute.
+        from_pad: their positions begin in the row behind the id of padding; the key map is for padding of
+            id 1.
     """
 
     name: str
@@ -87,6 +89,7 @@ class Family:
     pooled: frozenset[str] = frozenset()
     sniff: Callable[[Mapping[str, Any]], dict[str, Any]] | None = None
     tables: Callable[[ModelConfig], dict[str, Any]] | None = None
+    from_pad: bool = False
 
     def parts_of(self, values: Mapping[str, Any]) -> tuple[str, ...]:
         """The heads of the model that a config.json describes.

@@ -1,6 +1,7 @@
 """RoBERTa (Liu et al. 2019) and XLM-R (Conneau et al. 2020).
 
-Their positions begin at row 2 and count real tokens only, which is how our rows from 0 are counted anyway.
+Their positions begin in the row behind the id of padding, which is row 2 in all that were released, and count
+real tokens only, which is how our rows from 0 are counted anyway.
 They have one token type, which serves both texts.
 """
 
@@ -39,10 +40,11 @@ ROBERTA = replace(
     written={"pad_token_id": 1, "bos_token_id": 0, "eos_token_id": 2},
     read=lambda values: {
         **read_segments(values),
-        "max_seq_length": values.get("max_position_embeddings", 514) - 2,
+        "max_seq_length": values.get("max_position_embeddings", 514) - values.get("pad_token_id", 1) - 1,
     },
     write=lambda config: {"max_position_embeddings": config.max_seq_length + 2},
     pooled=frozenset({"choice"}),
+    from_pad=True,
     classes={
         "": "RobertaModel",
         "mlm": "RobertaForMaskedLM",

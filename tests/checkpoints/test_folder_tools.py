@@ -1,0 +1,197 @@
+"""Tools on Hugging Face folders: scores of texts, the page, the hub's sentence-BERTs, typed flags, other
+vocabularies.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from pathlib import Path
+
+import pytest
+import torch
+
+from tests.checkpoints.folders import WORDS, make
+from tests.checkpoints.test_folder import Hub, hub  # noqa: F401 (a fixture)
+from uer.checkpoints import read_companion
+from uer.checkpoints.folder import open_folder
+from uer.config.generation import DecodingOptions
+from uer.errors import CheckpointError, ConfigError
+
+TEXT = "the good book a b c very bad 好 书 我 很"
+
+
+@pytest.mark.parametrize("words", [False, True])
+def test_a_text_is_scored_behind_what_its_folder_begins_with(words, tmp_path, load_script, capsys):
+    """GPT-2's bos token, or [CLS] of a GPT-2 with BERT's word pieces."""
+    from transformers import AutoTokenizer
+
+    model = make("gpt2", "LMHeadModel", tmp_path / "model")
+    if words:
+        bert = make("bert", "Model", tmp_path / "bert")
+        for name in ("vocab.json", "merges.txt"):
+            (tmp_path / "model" / name).unlink()
+        (tmp_path / "bert" / "vocab.txt").rename(tmp_path / "model" / "vocab.txt")
+        values = json.loads((tmp_path / "model" / "config.json").read_text())
+        (tmp_path / "model" / "config.json").write_text(
+            json.dumps({**values, "tokenizer_class": "BertTokenizer"})
+        )
+        assert bert.config.vocab_size < model.config.vocab_size
+    Path("text.txt").write_text(TEXT + "\n", encoding="utf-8")
+    words_ = ["--load_model_path", str(tmp_path / "model"), "--test_path", "text.txt", "--seq_length", "64"]
+    load_script("scripts/evaluate_lm.py").main(words_)
+    found = float(re.search(r"Perplexity: ([\d.]+)", capsys.readouterr().out)[1])
+    tokenizer = AutoTokenizer.from_pretrained(tmp_path / "model")
+    ids = tokenizer(TEXT, add_special_tokens=False).input_ids
+    begin = tokenizer.cls_token_id if words else tokenizer.bos_token_id
+    with torch.no_grad():
+        loss = float(model(torch.tensor([[begin, *ids]]), labels=torch.tensor([[begin, *ids]])).loss)
+    assert found == pytest.approx(math.exp(loss), rel=1e-4)
+
+
+def test_the_page_continues_as_their_generate(tmp_path):
+    from transformers import AutoTokenizer
+
+    from uer.serving.abilities import open_ability
+    from uer.serving.model import describe
+
+    theirs = make("gpt2", "LMHeadModel", tmp_path / "model")
+    ability = open_ability(describe(str(tmp_path / "model")), "fp32", 32)
+    *_, last = ability.stream("the good", DecodingOptions(top_k=1, max_new_tokens=6))
+    tokenizer = AutoTokenizer.from_pretrained(tmp_path / "model")
+    ids = tokenizer("the good", return_tensors="pt")["input_ids"]
+    out = theirs.generate(input_ids=ids, max_new_tokens=6, do_sample=False, eos_token_id=None)[
+        0, ids.shape[1] :
+    ]
+    assert (last["text"], last["tokens"]) == (tokenizer.decode(out), 6)
+
+
+def test_the_page_tags_as_their_tagger(tmp_path):
+    """All tags may be given, the last one too: a folder has none for padding."""
+    from transformers import AutoTokenizer
+
+    from uer.serving.abilities import open_ability
+    from uer.serving.model import describe
+
+    tags = {0: "O", 1: "B", 2: "I"}
+    theirs = make("bert", "ForTokenClassification", tmp_path / "model", id2label=tags)
+    given = open_ability(describe(str(tmp_path / "model")), "fp32", 32).run(TEXT)
+    with torch.no_grad():
+        batch = AutoTokenizer.from_pretrained(tmp_path / "model")(TEXT, return_tensors="pt")
+        best = theirs(**batch).logits[0, 1:-1].argmax(1).tolist()
+    assert [word["tag"] for word in given["words"]] == [tags[number] for number in best]
+    assert 2 in best
+
+
+def sentence_bert(folder, pooling="1_Pooling"):
+    make("bert", "Model", folder)
+    parts = [("Transformer", ""), ("Pooling", pooling), ("Normalize", "2_Normalize")]
+    listed = [{"type": f"sentence_transformers.models.{kind}", "path": path} for kind, path in parts]
+    (folder / "modules.json").write_text(json.dumps(listed))
+    (folder / "1_Pooling").mkdir()
+    (folder / "1_Pooling" / "config.json").write_text('{"pooling_mode_max_tokens": true}')
+
+
+def test_a_sentence_bert_of_the_hub(tmp_path, hub):  # noqa: F811 (the fixture)
+    sentence_bert(tmp_path / "model")
+    assert read_companion("hf:someone/tiny").config.pooling == "max"
+    assert "1_Pooling/config.json" in hub.asked
+
+
+def test_modules_outside_the_folder(tmp_path):
+    sentence_bert(tmp_path / "model", "../elsewhere")
+    with pytest.raises(CheckpointError, match=r"modules\.json names '\.\./elsewhere', which lies outside"):
+        open_folder(tmp_path / "model")
+    (tmp_path / "model" / "modules.json").write_text('[{"type": 1}]')
+    with pytest.raises(CheckpointError, match=r"modules\.json is no list of modules with type and path"):
+        open_folder(tmp_path / "model")
+
+
+@pytest.mark.parametrize(
+    ("kind", "expected"),
+    [
+        ({"problem_type": "multi_label_classification"}, "multi_label"),
+        ({"num_labels": 1}, "regression"),
+        ({"num_labels": 3}, None),
+    ],
+)
+def test_what_a_classifier_answers(tmp_path, kind, expected):
+    make("bert", "ForSequenceClassification", tmp_path / "model", **kind)
+    assert read_companion(tmp_path / "model").extra.get("task") == expected
+
+
+def test_another_task_is_refused(tmp_path, load_script):
+    make("bert", "ForSequenceClassification", tmp_path / "model", problem_type="multi_label_classification")
+    Path("rows.tsv").write_text("text_a\na\n")
+    words = [
+        "--load_model_path",
+        str(tmp_path / "model"),
+        "--test_path",
+        "rows.tsv",
+        "--prediction_path",
+        "out",
+    ]
+    with pytest.raises(
+        CheckpointError, match=r"is a model of the task 'multi_label', .*run_classifier_multi_label"
+    ):
+        load_script("inference/run_classifier_infer.py").main(words)
+
+
+@pytest.mark.parametrize(
+    ("flags", "right"),
+    [
+        (["--vocab_path", "model/vocab.txt"], True),
+        (["--tokenizer", "bert"], True),
+        (["--vocab_path", "model/vocab.txt", "--do_lower_case", "true"], True),
+        (["--do_lower_case", "false"], False),
+        (["--tokenizer", "char"], False),
+        (["--vocab_path", "other.txt"], False),
+    ],
+)
+def test_typed_flags_may_repeat_a_folder(flags, right, load_script):
+    make("bert", "ForSequenceClassification", Path("model"))
+    Path("other.txt").write_text("\n".join(WORDS) + "\n", encoding="utf-8")
+    Path("rows.tsv").write_text("text_a\na\n")
+    words = ["--load_model_path", "model", "--test_path", "rows.tsv", "--prediction_path", "out", *flags]
+    script = load_script("inference/run_classifier_infer.py")
+    if right:
+        assert not script.main(words)
+    else:
+        with pytest.raises(ConfigError, match="is another tokenizer than the saved model's own"):
+            script.main(words)
+
+
+def test_another_vocabulary_renumbers_what_is_kept(tmp_path, load_script):
+    """Ids of special tokens that stand in config.json follow their tokens."""
+    make("bert", "ForMaskedLM", tmp_path / "model", pad_token_id=0, eos_token_id=3, bos_token_id=22)
+    tokens = ["[CLS]", "[SEP]", "[UNK]", "[MASK]", "好", "书", "[PAD]"]
+    Path("new.txt").write_text("\n".join(tokens) + "\n", encoding="utf-8")
+    files = ["--new_vocab_path", "new.txt", "--new_model_path", "new.bin"]
+    load_script("scripts/dynamic_vocab_adapter.py").main(
+        ["--old_model_path", str(tmp_path / "model"), *files]
+    )
+    assert read_companion("new.bin").extra == {"family": "bert", "pad_token_id": 6, "eos_token_id": 1}
+    load_script("scripts/export.py").main(["--load_model_path", "new.bin", "--output_path", "out"])
+    values = json.loads(Path("out/config.json").read_text())
+    assert (values["pad_token_id"], values["eos_token_id"], values["vocab_size"]) == (6, 1, 7)
+
+
+@pytest.mark.parametrize("family", ["bert", "gpt2", "t5", "bart"])
+def test_a_folder_goes_through_as_it_is(family, tmp_path, load_script):
+    """Read and written again, with a tied output layer that is stored once: the same model and tokenizer."""
+    from transformers import AutoModel, AutoTokenizer
+
+    heads = {"bert": "ForPreTraining", "gpt2": "LMHeadModel"}
+    make(family, heads.get(family, "ForConditionalGeneration"), tmp_path / "model")
+    load_script("scripts/export.py").main(
+        ["--load_model_path", str(tmp_path / "model"), "--output_path", "out"]
+    )
+    before, after = (
+        json.loads((path / "config.json").read_text()) for path in (tmp_path / "model", Path("out"))
+    )
+    assert after["architectures"] == before["architectures"] and after["tie_word_embeddings"]
+    one, other = (AutoModel.from_pretrained(path).state_dict() for path in (tmp_path / "model", "out"))
+    assert all(torch.equal(one[name], other[name]) for name in one if "position" not in name)
+    one, other = (AutoTokenizer.from_pretrained(path)(TEXT).input_ids for path in (tmp_path / "model", "out"))
+    assert one == other
