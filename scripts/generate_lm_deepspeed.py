@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from uer.cli import run
+from uer.training.place import is_first
 
 
 def main(argv: list[str] | None = None) -> int | None:
     """See `scripts/generate_lm.py`."""
     from scripts.generate_lm import main as generate
 
-    return generate(argv)
+    # A launcher starts several processes; one of them is enough.
+    return generate(argv) if is_first(dict(os.environ)) else 0
 
 
 if __name__ == "__main__":

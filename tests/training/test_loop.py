@@ -12,6 +12,7 @@ from tests.training.toy import Toy, batches, rows, states, train
 from uer.config.training import OPTIMIZERS, AdversarialOptions, OptimizerOptions, TrainOptions
 from uer.training.adversarial import build_attack
 from uer.training.ema import WeightAverage
+from uer.training.engines.base import Engine
 from uer.training.loop import Evaluating, Saving
 from uer.training.optimizers import build_optimizer, load_named_state
 from uer.training.precision import Precision
@@ -239,23 +240,26 @@ def test_evaluation_comes_where_asked_and_at_the_end_and_leaves_no_trace():
 
 def test_the_running_mean_follows_its_formula_and_leaves_training_alone():
     plain, model = Toy(), Toy()
-    average = WeightAverage(model, 0.5)
+    optimizer = build_optimizer(model, OptimizerOptions(learning_rate=0.02, weight_decay=0.1))
+    average = WeightAverage(Engine(model, optimizer, Workers()), 0.5)
     expected = {name: param.detach().double() for name, param in model.named_parameters()}
     seen = []
     evaluating = Evaluating(
         lambda step: seen.append({n: p.detach().clone() for n, p in model.named_parameters()}), 1
     )
-    train(model, batches(4), 8, average=average, evaluating=evaluating)
+    train(model, batches(4), 8, average=average, evaluating=evaluating, optimizer=optimizer)
     train(plain, batches(4), 8)
     for done, weights in enumerate(seen):
         decay = min(0.5, (1 + done) / (10 + done))
         expected = {
             name: decay * mean + (1 - decay) * weights[name].double() for name, mean in expected.items()
         }
-    for name, mean in average.means.items():
+    means = dict(zip(average.engine.named, average.means))
+    assert means.keys() == expected.keys()
+    for name, mean in means.items():
         torch.testing.assert_close(mean.double(), expected[name], atol=1e-6, rtol=1e-5)
     with average.applied():
-        assert torch.equal(model.mlm.weight, average.means["mlm.weight"])
+        assert torch.equal(model.mlm.weight, means["mlm.weight"])
         assert not torch.equal(model.mlm.weight, plain.mlm.weight)
     for name, param in model.named_parameters():
         assert torch.equal(param, dict(plain.named_parameters())[name])

@@ -14,8 +14,10 @@ from tests.training.toy import Toy, batches, rows, states, train
 from uer.config.training import OptimizerOptions, TrainOptions
 from uer.errors import UerError
 from uer.training.ema import WeightAverage
+from uer.training.engines.base import Engine
 from uer.training.loop import Evaluating, Saving
 from uer.training.optimizers import build_optimizer
+from uer.training.workers import Workers
 
 
 class Poison(Toy):
@@ -170,13 +172,15 @@ def test_a_finished_run_has_nothing_left_to_do():
 
 def test_a_skipped_update_counts_for_nothing_in_the_running_mean(lines):
     model = Poison([4])
-    average = WeightAverage(model, 0.9)
+    optimizer = build_optimizer(model, OptimizerOptions(learning_rate=0.02, weight_decay=0.1))
+    average = WeightAverage(Engine(model, optimizer, Workers()), 0.9)
     means = []
     train(
         model,
         batches(4),
         3,
         average=average,
-        evaluating=Evaluating(lambda step: means.append(average.means["mlm.weight"].clone()), 1),
+        optimizer=optimizer,
+        evaluating=Evaluating(lambda step: means.append(average.means[0].clone()), 1),
     )
     assert torch.equal(means[0], means[1]) and not torch.equal(means[1], means[2])

@@ -33,7 +33,7 @@ class FirstOfTwo(Workers):
         self.size = 2
 
 
-def ready(folder=None, workers=None, needs_whole=None, distribution=None, **training) -> Run:
+def ready(folder=None, workers=None, model=None, distribution=None, **training) -> Run:
     """A run of four batches."""
     options = TrainOptions(report_steps=2, **training)
     means = Means(
@@ -44,7 +44,7 @@ def ready(folder=None, workers=None, needs_whole=None, distribution=None, **trai
         {"a": 1},
     )
     return Run(
-        Toy(),
+        model or Toy(),
         batches(6),
         means,
         precision=Precision("fp32"),
@@ -53,7 +53,6 @@ def ready(folder=None, workers=None, needs_whole=None, distribution=None, **trai
         line=pretraining_line,
         folder=folder,
         facts={"data": {"rows": 6}},
-        needs_whole=needs_whole,
     )
 
 
@@ -100,10 +99,11 @@ def test_a_run_leaves_its_record(tmp_path):
     assert [record["step"] for record in records] == [2, 4] and records[-1]["flop_utilisation"] > 0
 
 
-def test_what_needs_whole_weights_is_refused_before_anything_is_written(tmp_path):
-    sharded = DistributedOptions(engine="fsdp")
-    with pytest.raises(ConfigError, match="--engine fsdp cuts tensors in pieces and --peft needs them whole"):
-        ready(tmp_path / "x.run", needs_whole="--peft", distribution=sharded)
+def test_what_an_engine_cannot_do_is_refused_before_anything_is_written(tmp_path):
+    model = Toy()
+    model.partly_used = True
+    with pytest.raises(ConfigError, match="a model of several data sets must leave them as they are"):
+        ready(tmp_path / "x.run", model=model, distribution=DistributedOptions(deepspeed=True))
     assert not (tmp_path / "x.run").exists()
 
 

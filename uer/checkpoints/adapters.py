@@ -24,7 +24,6 @@ from uer.checkpoints.io import State, read_state, write_tensors
 from uer.checkpoints.source import read_source
 from uer.config.model import ModelConfig
 from uer.errors import CheckpointError
-from uer.layers.lora import LoraLinear
 from uer.models.adapters import adapted, merged_state, trained_besides
 from uer.utils.files import atomic_folder
 from uer.utils.logging import logger
@@ -41,13 +40,28 @@ def adapter_folder(path: str | Path) -> Path:
 
 
 def write_adapter(
-    folder: str | Path, model: nn.Module, config: ModelConfig, *, labels: Any, extra: Mapping[str, Any]
+    folder: str | Path,
+    model: nn.Module,
+    config: ModelConfig,
+    *,
+    labels: Any,
+    extra: Mapping[str, Any],
+    weights: Mapping[str, Tensor] | None = None,
 ) -> None:
-    """The adapters of a model, and what is trained beside them; the folder appears whole or not at all."""
-    made, layers, besides = model.adapters, adapted(model), trained_besides(model)
+    """The adapters of a model, and what is trained beside them; the folder appears whole or not at all.
+
+    Args:
+        weights: all weights, whole, when the model does not hold them so.
+    """
+    weights = model.state_dict() if weights is None else weights
+    made, layers, besides = model.adapters, adapted(model), trained_besides(model, weights)
     needed = [*layers, *map(_module, besides)]
-    family, part, names = _names(merged_state(model), config, made.family, needed, folder)
-    tensors, ranks = _factors(layers, names)
+    family, part, names = _names(merged_state(model, weights), config, made.family, needed, folder)
+    factors = {
+        name: tuple(weights[f"{name}.lora_{letter}.weight"].detach().cpu() for letter in "AB")
+        for name in layers
+    }
+    tensors, ranks = _factors(factors, names)
     theirs = {ours: name for name, held in names.items() for ours in held}
     for name, tensor in besides.items():
         tensors[f"{PREFIX}{theirs[_module(name)]}.{name.rpartition('.')[2]}"] = tensor.contiguous()
@@ -77,7 +91,7 @@ def write_adapter(
 
 
 def _factors(
-    layers: Mapping[str, LoraLinear], names: Mapping[str, tuple[str, ...]]
+    factors: Mapping[str, tuple[Tensor, ...]], names: Mapping[str, tuple[str, ...]]
 ) -> tuple[State, dict[str, int]]:
     """The factors of all layers under their names, and the rank of each of theirs.
 
@@ -87,15 +101,15 @@ def _factors(
     tensors: State = {}
     ranks: dict[str, int] = {}
     for name, held in names.items():
-        found = [(place, layers[ours]) for place, ours in enumerate(held) if ours in layers]
+        found = [(place, *factors[ours]) for place, ours in enumerate(held) if ours in factors]
         if not found:
             continue
-        down = torch.cat([layer.lora_A.weight.detach().cpu() for _, layer in found])
-        outputs, rank = found[0][1].lora_B.weight.shape
+        down = torch.cat([down for _, down, _ in found])
+        outputs, rank = found[0][2].shape
         up = down.new_zeros(len(held) * outputs, len(down))
-        for number, (place, layer) in enumerate(found):
+        for number, (place, _, own) in enumerate(found):
             rows = slice(place * outputs, (place + 1) * outputs)
-            up[rows, number * rank : (number + 1) * rank] = layer.lora_B.weight.detach().cpu()
+            up[rows, number * rank : (number + 1) * rank] = own
         tensors[f"{PREFIX}{name}.lora_A.weight"] = down.contiguous()
         tensors[f"{PREFIX}{name}.lora_B.weight"] = up
         ranks[name] = len(down)

@@ -34,8 +34,12 @@ class LoraLinear(nn.Linear):
 
     def merged(self) -> Tensor:
         """W + (α/r)·B·A, [out, in]."""
-        with torch.no_grad():
-            return self.weight + self.scale * (self.lora_B.weight @ self.lora_A.weight)
+        return self.merged_of(self.weight, self.lora_A.weight, self.lora_B.weight)
+
+    @torch.no_grad()
+    def merged_of(self, weight: Tensor, down: Tensor, up: Tensor) -> Tensor:
+        """W + (α/r)·B·A of a W [out, in], A [r, in] and B [out, r] from elsewhere."""
+        return weight + self.scale * (up @ down)
 
     def plain(self) -> nn.Linear:
         """A linear layer that computes the same without dropout."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 import torch
@@ -20,6 +20,8 @@ TARGETS = {
     "output": r"(?:self|context)_attn\.final_linear",
     "feed_forward": r"feed_forward\.linear_\w+",
 }
+
+FACTORS = ("weight", "lora_A.weight", "lora_B.weight")
 
 
 @dataclass(frozen=True)
@@ -79,18 +81,31 @@ def adapted(model: nn.Module) -> dict[str, LoraLinear]:
     return {name: module for name, module in model.named_modules() if isinstance(module, LoraLinear)}
 
 
-def merged_state(model: nn.Module) -> dict[str, Tensor]:
-    """The state dict of the model as it would be without adapters and computing the same, on the CPU."""
-    layers = {
-        id(module.weight): module.merged().cpu()
-        for module in model.modules()
-        if isinstance(module, LoraLinear)
+def merged_state(model: nn.Module, weights: Mapping[str, Tensor] | None = None) -> dict[str, Tensor]:
+    """The state dict of the model as it would be without adapters and computing the same, on the CPU.
+
+    Args:
+        weights: all weights, whole, when the model does not hold them so.
+    """
+    weights = model.state_dict() if weights is None else weights
+    merged = {
+        id(layer.weight): layer.merged_of(*(weights[f"{name}.{part}"] for part in FACTORS)).cpu()
+        for name, layer in adapted(model).items()
     }
     return {
-        name: layers.get(id(x), x.detach()).cpu()
+        name: merged.get(id(x), weights[name]).detach().cpu()
         for name, x in model.state_dict(keep_vars=True).items()
         if not re.search(r"\.lora_[AB]\.weight$", name)
     }
+
+
+def unmerged_state(model: nn.Module, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """What `merged_state` gave, as the state dict of the model with adapters, which are zero."""
+    factors = {}
+    for name, layer in adapted(model).items():
+        for part, factor in (("lora_A", layer.lora_A), ("lora_B", layer.lora_B)):
+            factors[f"{name}.{part}.weight"] = torch.zeros(factor.out_features, factor.in_features)
+    return {**state, **factors}
 
 
 def merge_adapters(model: nn.Module) -> None:
@@ -105,11 +120,11 @@ def merge_adapters(model: nn.Module) -> None:
     model.adapters = None
 
 
-def trained_besides(model: nn.Module) -> dict[str, Tensor]:
-    """The parameters that are trained without an adapter, by name, on the CPU."""
-    with torch.no_grad():
-        return {
-            name: x.detach().cpu()
-            for name, x in model.named_parameters()
-            if x.requires_grad and ".lora_" not in name
-        }
+def trained_besides(model: nn.Module, weights: Mapping[str, Tensor] | None = None) -> dict[str, Tensor]:
+    """The parameters that are trained without an adapter, by name, on the CPU.
+
+    Args:
+        weights: all weights, whole, when the model does not hold them so.
+    """
+    named = {name: x for name, x in model.named_parameters() if x.requires_grad and ".lora_" not in name}
+    return {name: (x if weights is None else weights[name]).detach().cpu() for name, x in named.items()}

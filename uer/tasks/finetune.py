@@ -10,7 +10,7 @@ from typing import Any, NamedTuple, Protocol
 import numpy as np
 from torch import nn
 
-from uer.checkpoints import load_into, read_state, write_state
+from uer.checkpoints import load_into, read_state
 from uer.config.finetune import RunOptions
 from uer.config.model import ModelConfig
 from uer.config.training import AdversarialOptions, DistributedOptions, OptimizerOptions, TrainOptions
@@ -18,7 +18,7 @@ from uer.data.batch import Batch
 from uer.data.order import BatchOrder
 from uer.errors import ConfigError
 from uer.metrics import Metric, select
-from uer.models.adapters import merge_adapters
+from uer.models.adapters import merge_adapters, unmerged_state
 from uer.tasks.evaluations import Best, Evaluations, Patience
 from uer.tasks.predict import evaluate
 from uer.tasks.resuming import Resuming
@@ -26,7 +26,7 @@ from uer.tasks.rows import Examples
 from uer.tasks.setup import pick_precision, save_model
 from uer.training.adversarial import build_attack
 from uer.training.devices import choose_workers
-from uer.training.engines.base import Tensors
+from uer.training.engines.base import Engine, Tensors
 from uer.training.precision import Precision
 from uer.training.report import finetuning_line
 from uer.training.run import Means, Run
@@ -104,6 +104,7 @@ def finetune(
     precision: Precision,
     score: Callable[[], Metric],
     save: Callable[[Tensors | None], None] | None = None,
+    started: Callable[[Engine], None] | None = None,
     resuming: Resuming | None = None,
     eval_steps: int | None = None,
     quiet: bool = False,
@@ -116,6 +117,7 @@ def finetune(
         score: the metric of the model as it stands, on the development file.
         save: keeps the model as it stands; called by the first worker whenever an evaluation is better than
             all before, with the weights where no worker has them whole.
+        started: is told how the weights lie from now on.
         resuming: where record and checkpoints go, and the one whose weights the model holds; None: nowhere.
         eval_steps: evaluate every so many batches, whatever the options say.
         quiet: no line about batches and evaluations (trials of a search).
@@ -131,11 +133,12 @@ def finetune(
         line=finetuning_line(period),
         folder=None if resuming is None else resuming.folder,
         facts=_facts(means, period, options),
-        needs_whole=_whole(options, adversarial),
         quiet=quiet,
     )
+    if started is not None:
+        started(run.engine)
     evaluations = Evaluations(run, period, options.best_metric, score, save, patience)
-    every, attack = eval_steps or options.eval_steps or period, build_attack(model, adversarial)
+    every, attack = eval_steps or options.eval_steps or period, build_attack(model, adversarial, run.engine)
     with Writer() as writer:
         saving = None if resuming is None else resuming.saving(run, period, writer, evaluations.counters)
         return evaluations.train(every, saving=saving, attack=attack)
@@ -155,13 +158,6 @@ def _facts(means: Means, period: int, options: RunOptions) -> dict[str, Any]:
     return {
         "data": {"rows of a batch": rows, "batches of an epoch": period, "epochs": options.epochs_num},
     }
-
-
-def _whole(options: RunOptions, adversarial: AdversarialOptions) -> str | None:
-    """A flag that needs all weights in one place."""
-    if getattr(options, "peft", None) is not None:
-        return "--peft"
-    return "--use_adv" if adversarial.use_adv else None
 
 
 class Finetuning:
@@ -197,6 +193,7 @@ class Finetuning:
         self.training, self.adversarial = training, adversarial
         self.means = Means(training, optimization, self.workers, distribution, settings)
         self.precision = pick_precision(training.precision, model)
+        self.engine: Engine | None = None
 
     def evaluate(self, examples: Examples, settled: bool = False) -> Metric:
         """The metric of the model as it stands; `settled` on the test file."""
@@ -216,10 +213,7 @@ class Finetuning:
         if not self.workers.is_first:
             return
         path, about = path or self.options.output_model_path, self.task.saved()
-        if weights is None:
-            save_model(path, self.model, self.config, self.task.tokenizer, **about)
-        else:
-            write_state(path, weights, config=self.config, tokenizer=self.task.tokenizer, **about)
+        save_model(path, self.model, self.config, self.task.tokenizer, weights=weights, **about)
 
     def resuming(self, path: str | None = None) -> Resuming:
         """The checkpoints of the run that ends at `path`; the model takes the weights of the one found."""
@@ -248,6 +242,7 @@ class Finetuning:
             precision=self.precision,
             score=lambda: self.evaluate(dev),
             save=lambda weights: self.save(weights=weights),
+            started=self._take,
             resuming=resuming,
         )
         resuming.finish(asdict(best))
@@ -265,11 +260,22 @@ class Finetuning:
         if options.test_path:
             self.test(read(options.test_path))
 
+    def _take(self, engine: Engine) -> None:
+        self.engine = engine
+
+    def _reload(self) -> None:
+        """The model takes the weights of the best one, in which adapters are merged."""
+        path, flag = self.options.output_model_path, "--output_model_path"
+        if self.engine is None or self.engine.whole:
+            merge_adapters(self.model)
+            load_into(self.model, path, flag=flag)
+        else:
+            self.engine.load_weights(unmerged_state(self.model, read_state(path, flag)))
+
     def test(self, examples: Examples) -> Metric:
         """Re-load the best model and report it on the test file."""
         logger.info("Test set evaluation.")
-        merge_adapters(self.model)  # what was saved has them merged
-        load_into(self.model, self.options.output_model_path, flag="--output_model_path")
+        self._reload()
         metric = self.evaluate(examples, settled=True)
         for line in metric.report():
             logger.info(line)

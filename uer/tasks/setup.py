@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from uer.checkpoints import SEGMENT_TABLE, adapt_config, load_into, read_companion, write_state
 from uer.checkpoints.adapters import adapter_folder, write_adapter
@@ -155,8 +155,14 @@ def save_model(
     *,
     labels: Any = None,
     extra: Mapping[str, Any] | None = None,
+    weights: Mapping[str, Tensor] | None = None,
 ) -> None:
-    """Weights (adapters taken in) and companion folder; the file alone is what UER-py loads."""
-    write_state(path, merged_state(model), config=config, tokenizer=tokenizer, labels=labels, extra=extra)
+    """Weights (adapters taken in) and companion folder; the file alone is what UER-py loads.
+
+    Args:
+        weights: all weights, whole, when the model does not hold them so.
+    """
+    about = {"labels": labels, "extra": extra or {}}
+    write_state(path, merged_state(model, weights), config=config, tokenizer=tokenizer, **about)
     if getattr(model, "adapters", None) is not None:
-        write_adapter(adapter_folder(path), model, config, labels=labels, extra=extra or {})
+        write_adapter(adapter_folder(path), model, config, weights=weights, **about)

@@ -8,7 +8,7 @@ All are `torch.optim.Optimizer`s whose groups keep the names of their parameters
 from __future__ import annotations
 
 import inspect
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import torch
@@ -24,8 +24,33 @@ def with_gradient(group: dict[str, Any]) -> tuple[list[Tensor], list[Tensor]]:
     return params, [param.grad for param in params]
 
 
+class Wholes:
+    """Whole tensors for an optimiser that looks at more than one number at a time. Here it holds them whole;
+    an engine that cuts tensors overrides how they are put together and cut. All workers must do both.
+    """
+
+    def gather(self, piece: Tensor, values: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
+        """The tensors that `values` has this worker's numbers of, which lie as in `piece`: each with the key
+        under which the optimiser keeps its state.
+        """
+        yield piece, values
+
+    def cut(self, piece: Tensor, wholes: Iterable[Tensor]) -> Tensor:
+        """This worker's numbers of whole tensors, in the order of `gather`, as they lie in `piece`."""
+        (whole,) = wholes
+        return whole
+
+
 class Optimizer(torch.optim.Optimizer):
-    """torch's optimiser, whose own `add_param_group` would import torch.compile, which takes seconds."""
+    """torch's optimiser, whose own `add_param_group` would import torch.compile, which takes seconds.
+
+    Attributes:
+        wholes: how it comes to whole tensors.
+        kept_whole: keys of its state that every worker has whole, whatever the engine.
+    """
+
+    wholes = Wholes()
+    kept_whole: tuple[str, ...] = ("step",)
 
     def add_param_group(self, param_group: dict[str, Any]) -> None:
         """As torch's."""

@@ -54,6 +54,7 @@ class Muon(AdamW):
             state = self.state[param]
             mean = state.setdefault("momentum", torch.zeros_like(param))
             mean.lerp_(grad, 1 - MOMENTUM)
-            step = orthogonal(torch.lerp(grad, mean, MOMENTUM))
+            matrices = self.wholes.gather(param, torch.lerp(grad, mean, MOMENTUM))
+            steps = (orthogonal(x) * (0.2 * math.sqrt(max(x.shape))) for _, x in matrices)
             param.mul_(1 - group["lr"] * group["weight_decay"])
-            param.add_(step, alpha=-group["lr"] * 0.2 * math.sqrt(max(param.shape)))
+            param.add_(self.wholes.cut(param, steps), alpha=-group["lr"])

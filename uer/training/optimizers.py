@@ -73,12 +73,7 @@ def load_named_state(optimizer: torch.optim.Optimizer, tensors: dict[str, Tensor
                 f"{source}: holds the state of a parameter '{name}' that is not trained now; "
                 "resume with the flags of the first run."
             )
-        if (
-            key.startswith("exp_avg")
-            and "_row" not in key
-            and "_col" not in key
-            and value.shape != param.shape
-        ):
+        if key not in optimizer.kept_whole and value.shape != param.shape:
             raise CheckpointError(
                 f"{source}: the state of '{name}' has shape {list(value.shape)}, "
                 f"the model's {list(param.shape)}; resume with the model of the first run."

@@ -53,3 +53,11 @@ def place_of(environment: dict[str, str], master_ip: str) -> Place | None:
         local = int(env.get("SLURM_LOCALID", 0))
         return Place(int(env["SLURM_PROCID"]), int(env["SLURM_NTASKS"]), local, f"tcp://{host}:{port}")
     return None
+
+
+def is_first(environment: dict[str, str]) -> bool:
+    """Whether this process is alone, or the first that a launcher started: the one that does what needs only
+    one.
+    """
+    place = place_of(environment, "tcp://localhost:12345")
+    return place is None or place.rank == 0

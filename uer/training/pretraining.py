@@ -125,7 +125,6 @@ def pretrain(
     precision, reason = _precision(model, means, found)
     if not means.training.dry_run:
         checkpoints.check_room(model)
-    average = WeightAverage(model, files.ema_decay) if files.ema_decay else None
     parameters = sum(param.numel() for param in model.parameters())
     run = Run(
         model,
@@ -137,8 +136,8 @@ def pretrain(
         line=pretraining_line,
         folder=run_folder(files.output_model_path),
         facts=facts,
-        needs_whole="--ema_decay" if files.ema_decay else None,
     )
+    average = WeightAverage(run.engine, files.ema_decay) if files.ema_decay else None
     if found is not None and average is not None:
         found.load_average(average)
     run.log.say("%s parameters; precision %s (%s).", f"{parameters:,}", precision.name, reason)

@@ -58,7 +58,6 @@ class Run:
         line: makes the line of the log from a report.
         folder: where the record goes; None: there is none.
         facts: what the record says besides options, machine and precision.
-        needs_whole: a flag of this run that needs all weights in one place.
         quiet: no line about batches and evaluations.
 
     Attributes:
@@ -84,7 +83,6 @@ class Run:
         line: Callable[[Report], str],
         folder: Path | None,
         facts: dict[str, Any],
-        needs_whole: str | None = None,
         quiet: bool = False,
     ) -> None:
         self.model, self.get_batch, self.means = model, get_batch, means
@@ -95,14 +93,7 @@ class Run:
         shapes = [(name, tuple(param.shape)) for name, param in model.named_parameters()]
         self._told = f"{means.settings} {facts} {self.start} {precision.name} {windows} {shapes}"
         self.training, machine = self._reckon(optimizer, recorded=folder is not None and workers.is_first)
-        self.engine = build_engine(
-            model,
-            optimizer,
-            workers,
-            means.distribution,
-            optimizer_name=means.optimization.optimizer,
-            needs_whole=needs_whole,
-        )
+        self.engine = build_engine(model, optimizer, workers, means.distribution)
         if found is not None:
             found.load_optimizer(self.engine)
         self.log = RunLog(

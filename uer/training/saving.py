@@ -11,7 +11,7 @@ import torch
 
 from uer.layers import kernels
 from uer.training.ema import WeightAverage
-from uer.training.engines.base import Engine, Tensors, copies
+from uer.training.engines.base import Engine, Tensors
 
 
 class Snapshot(NamedTuple):
@@ -25,9 +25,9 @@ class Snapshot(NamedTuple):
     def take(cls, engine: Engine, average: WeightAverage | None = None) -> Snapshot:
         """Of this moment; every worker must call it, the first one gets the tensors."""
         weights, mean = engine.weights(), None
-        if average is not None and engine.workers.is_first:
+        if average is not None:
             with average.applied():
-                mean = copies(engine.model.state_dict())
+                mean = engine.weights()
         return cls(weights, engine.optimizer_state(), mean)
 
     @property

@@ -27,11 +27,11 @@ class UnfusedOptimizer(Optimizer, ABC):
             if params and grad_scale is not None:
                 torch._foreach_div_(grads, grad_scale)
             for param, grad in zip(params, grads):
-                self.update(param, grad, self.state[param], group)
+                self.update(param, grad, group)
 
     @abstractmethod
-    def update(self, param: Tensor, grad: Tensor, state: dict[str, Tensor], group: dict[str, Any]) -> None:
-        """Update one parameter in place; `state` is its own, empty before the first update."""
+    def update(self, param: Tensor, grad: Tensor, group: dict[str, Any]) -> None:
+        """Update one parameter (or a piece of some) in place."""
 
 
 class Adafactor(UnfusedOptimizer):
@@ -40,6 +40,8 @@ class Adafactor(UnfusedOptimizer):
     β_k = 1 - k^-0.8;   second moment of g² + ε with β_k, from two dimensions on factored over the last two
     u = g / √v̂;   u ← u / max(1, rms(u) / clip);   p ← p - lr·λ·p;   p ← p - lr·u
     """
+
+    kept_whole = ("step", "exp_avg_sq", "exp_avg_sq_row", "exp_avg_sq_col")
 
     def __init__(
         self,
@@ -54,22 +56,30 @@ class Adafactor(UnfusedOptimizer):
         super().__init__(groups, {"lr": lr, "weight_decay": 0.0, **defaults})
 
     @staticmethod
-    def _prepare(param: Tensor, state: dict[str, Tensor]) -> None:
+    def _prepare(grad: Tensor, state: dict[str, Tensor]) -> None:
         state["step"] = torch.zeros((), dtype=torch.float32)
-        if param.dim() >= 2:
-            state["exp_avg_sq_row"] = param.new_zeros(param.shape[:-1])
-            state["exp_avg_sq_col"] = param.new_zeros(param.shape[:-2] + param.shape[-1:])
+        if grad.dim() >= 2:
+            state["exp_avg_sq_row"] = grad.new_zeros(grad.shape[:-1])
+            state["exp_avg_sq_col"] = grad.new_zeros(grad.shape[:-2] + grad.shape[-1:])
         else:
-            state["exp_avg_sq"] = torch.zeros_like(param)
+            state["exp_avg_sq"] = torch.zeros_like(grad)
 
-    def update(self, param: Tensor, grad: Tensor, state: dict[str, Tensor], group: dict[str, Any]) -> None:
+    def update(self, param: Tensor, grad: Tensor, group: dict[str, Any]) -> None:
         """Update one parameter in place."""
+        gathered = self.wholes.gather(param, grad)
+        steps = (self.direction(whole, self.state[key], group) for key, whole in gathered)
+        if group["weight_decay"]:
+            param.mul_(1 - group["lr"] * group["weight_decay"])
+        param.add_(self.wholes.cut(param, steps), alpha=-group["lr"])
+
+    def direction(self, grad: Tensor, state: dict[str, Tensor], group: dict[str, Any]) -> Tensor:
+        """u, for the whole gradient of a parameter; takes it into the state."""
         if not state:
-            self._prepare(param, state)
+            self._prepare(grad, state)
         state["step"] += 1
         keep = 1.0 - float(state["step"]) ** group["decay_rate"]
         square = grad.square().add_(group["eps"])
-        if param.dim() >= 2:
+        if grad.dim() >= 2:
             row = state["exp_avg_sq_row"].mul_(keep).add_(square.mean(dim=-1), alpha=1 - keep)
             column = state["exp_avg_sq_col"].mul_(keep).add_(square.mean(dim=-2), alpha=1 - keep)
             row_factor = (row / row.mean(dim=-1, keepdim=True)).rsqrt_().unsqueeze(-1)
@@ -77,10 +87,7 @@ class Adafactor(UnfusedOptimizer):
         else:
             step = grad * state["exp_avg_sq"].mul_(keep).add_(square, alpha=1 - keep).rsqrt()
         rms = step.norm() / step.numel() ** 0.5
-        step.div_((rms / group["clip_threshold"]).clamp_(min=1.0))
-        if group["weight_decay"]:
-            param.mul_(1 - group["lr"] * group["weight_decay"])
-        param.add_(step, alpha=-group["lr"])
+        return step.div_((rms / group["clip_threshold"]).clamp_(min=1.0))
 
 
 class Lion(UnfusedOptimizer):
@@ -94,8 +101,9 @@ class Lion(UnfusedOptimizer):
     def __init__(self, groups: Iterable[Any], *, lr: float, betas: tuple[float, float] = (0.9, 0.99)) -> None:
         super().__init__(groups, {"lr": lr, "weight_decay": 0.0, "betas": betas})
 
-    def update(self, param: Tensor, grad: Tensor, state: dict[str, Tensor], group: dict[str, Any]) -> None:
+    def update(self, param: Tensor, grad: Tensor, group: dict[str, Any]) -> None:
         """Update one parameter in place."""
+        state = self.state[param]
         if not state:
             state["exp_avg"] = torch.zeros_like(param)
         mean, (fast, slow) = state["exp_avg"], group["betas"]

@@ -16,8 +16,6 @@ ENGINES = {
     "fsdp": "uer.training.engines.fsdp:ShardedEngine",
     "deepspeed": "uer.training.engines.zero:ZeroEngine",
 }
-WHOLE = ("adafactor", "muon")
-"""optimisers that look at whole matrices, which no worker of a sharding engine has"""
 
 
 def build_engine(
@@ -25,27 +23,18 @@ def build_engine(
     optimizer: torch.optim.Optimizer,
     workers: Workers,
     options: DistributedOptions,
-    *,
-    optimizer_name: str = "adamw",
-    needs_whole: str | None = None,
 ) -> Engine:
     """The engine of `--engine` around a model and its optimiser, which hold their first values.
 
-    Args:
-        needs_whole: a flag of this run that needs all weights in one place.
-
     Raises:
-        ConfigError: engine and optimiser (or that flag) do not go together, or the engine's file is wrong.
+        ConfigError: engine and model do not go together, or the engine's file is wrong.
         EnvironmentFault: the engine's package is not installed.
     """
     name = options.chosen_engine
-    if name != "ddp":
-        cause = needs_whole or (f"--optimizer {optimizer_name}" if optimizer_name in WHOLE else None)
-        if cause is None and getattr(model, "partly_used", False) and name == "deepspeed":
-            cause = "a model of several data sets"
-        if cause is not None:
-            raise ConfigError(
-                f"--engine {name} cuts tensors in pieces and {cause} needs them whole; take --engine ddp."
-            )
+    if name == "deepspeed" and getattr(model, "partly_used", False):
+        raise ConfigError(
+            "--engine deepspeed updates the heads that a batch does not use too, as if their gradients were "
+            "zero, and a model of several data sets must leave them as they are; take --engine fsdp or ddp."
+        )
     engine = pick_class(name, ENGINES, "--engine")
     return engine(model, optimizer, workers, options)

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, NamedTuple
 
 import torch
 from torch import Tensor, nn
 
+from uer.training.adversarial import Ground
 from uer.training.optimizers import gradient_norm, load_named_state, named_state
 from uer.training.workers import Workers
 
@@ -102,6 +103,15 @@ class Engine:
     def pieces(self) -> list[Tensor]:
         """The tensors in which this worker keeps its part of the trained weights."""
         return [param.detach() for param in self.params]
+
+    def fill(self, values: Iterable[Tensor]) -> None:
+        """Have the weights be these, given as `pieces` gives them; every worker must call it."""
+        for piece, value in zip(self.pieces(), values):
+            piece.copy_(value)
+
+    def ground(self) -> Ground:
+        """The weights and gradients that an attack moves."""
+        return Ground(self.model)
 
     def finite(self) -> bool:
         """Whether all weights are finite, on all workers."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager
 
 import torch
@@ -11,8 +11,11 @@ import torch.distributed as dist
 from torch import Tensor, nn
 
 from uer.errors import CheckpointError
+from uer.training.adamw import Wholes
+from uer.training.adversarial import Ground
 from uer.training.engines.base import Engine, Tensors, copy_of
 from uer.training.parameters import LAYER
+from uer.training.workers import Workers
 
 METHODS = ("predict", "encode", "decode")
 """what is called on a model besides forward"""
@@ -22,7 +25,7 @@ class ShardedEngine(Engine):
     """Weights, gradients and optimiser state cut along the first dimension (Zhao et al., 2023).
 
     The optimiser works on this worker's pieces: plain tensors that share their storage with the sharded
-    parameters. So it must treat each number by itself, as AdamW and Lion do.
+    parameters. One that looks at whole tensors has them put together, one after the other.
     """
 
     whole = False
@@ -53,6 +56,7 @@ class ShardedEngine(Engine):
             for name, piece in zip(group["param_names"], group["params"])
         }
         self.params = list(self.named.values())
+        self.optimizer.wholes = ShardedWholes(self)
 
     @contextlib.contextmanager
     def _held(self) -> Iterator[None]:
@@ -107,8 +111,8 @@ class ShardedEngine(Engine):
         out = {}
         for name, piece in self.named.items():
             for key, value in self.optimizer.state.get(piece, {}).items():
-                cut = value.shape == piece.shape and self.sharded[name].dim() > 0
-                full = self.together(value, self.sharded[name]) if cut else value
+                whole = key in self.optimizer.kept_whole
+                full = value if whole else self.together(value, self.sharded[name])
                 if self.workers.is_first:
                     out[f"{key}:{name}"] = copy_of(full)
         return out
@@ -117,14 +121,27 @@ class ShardedEngine(Engine):
         """Take this worker's pieces of a whole state."""
         cut = {}
         for full, value in tensors.items():
-            like = self.sharded.get(full.partition(":")[2])
-            if like is not None and value.dim() and value.shape != like.shape:
+            key, _, name = full.partition(":")
+            like = self.sharded.get(name)
+            if like is None or key in self.optimizer.kept_whole:
+                cut[full] = value
+                continue
+            if value.shape != like.shape:
                 raise CheckpointError(
-                    f"{source}: the state of '{full.partition(':')[2]}' has shape {list(value.shape)}, "
+                    f"{source}: the state of '{name}' has shape {list(value.shape)}, "
                     f"the model's {list(like.shape)}; resume with the model of the first run."
                 )
-            cut[full] = value if like is None or not value.dim() else self.piece(value, like)
+            cut[full] = self.piece(value, like)
         super().load_optimizer_state(cut, source)
+
+    def fill(self, values: Iterable[Tensor]) -> None:
+        """Have the weights be these; what is put together now is cut again first."""
+        self.model.reshard()
+        super().fill(values)
+
+    def ground(self) -> Ground:
+        """The sharded weights and gradients that an attack moves."""
+        return ShardedGround(self.model, self.workers)
 
     @torch.no_grad()
     def load_weights(self, state: Mapping[str, Tensor]) -> None:
@@ -139,3 +156,35 @@ class ShardedEngine(Engine):
         """What evaluation put together is cut again behind it."""
         yield
         self.model.reshard()
+
+
+class ShardedWholes(Wholes):
+    """Each piece is some rows of one parameter."""
+
+    def __init__(self, engine: ShardedEngine) -> None:
+        self.engine = engine
+        self.sharded = {id(piece): engine.sharded[name] for name, piece in engine.named.items()}
+
+    def gather(self, piece: Tensor, values: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
+        """The one tensor."""
+        yield piece, self.engine.together(values, self.sharded[id(piece)])
+
+    def cut(self, piece: Tensor, wholes: Iterable[Tensor]) -> Tensor:
+        """Rows of it."""
+        return self.engine.piece(super().cut(piece, wholes), self.sharded[id(piece)])
+
+
+class ShardedGround(Ground):
+    """Weights and gradients of which each worker has some rows."""
+
+    def __init__(self, model: nn.Module, workers: Workers) -> None:
+        super().__init__(model)
+        self.workers = workers
+
+    def held(self, x: Tensor) -> Tensor:
+        """This worker's rows."""
+        return x.to_local()
+
+    def norm(self, x: Tensor) -> Tensor:
+        """Of the rows of all workers."""
+        return torch.sqrt(self.workers.sum(x.norm().square()))

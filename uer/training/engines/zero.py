@@ -5,17 +5,20 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import torch
 from torch import Tensor, nn
 
 from uer.errors import CheckpointError
+from uer.training.adamw import Wholes
 from uer.training.engines.base import Engine, Tensors, Update, clipping, copy_of
+from uer.training.engines.zero_attack import ZeroGround
 from uer.training.engines.zero_config import zero_config
+from uer.training.unfused import UnfusedOptimizer
 from uer.training.workers import Workers
 from uer.utils.lazy import optional
 
@@ -23,10 +26,23 @@ if TYPE_CHECKING:
     from uer.config.training import DistributedOptions
 
 
-class ZeroEngine(Engine):
-    """ZeRO (Rajbhandari et al., 2020) by DeepSpeed around our optimiser, which treats numbers one by one.
+class Fragment(NamedTuple):
+    """Where this worker's numbers of a parameter lie."""
 
-    Weights stay fp32 and 16-bit products are autocast's, as in all engines.
+    name: str
+    param: nn.Parameter
+    start: int
+    """first of them in the flattened parameter"""
+    count: int
+    place: int
+    """first of them in the flat tensor that the optimiser works on"""
+
+
+class ZeroEngine(Engine):
+    """ZeRO (Rajbhandari et al., 2020) by DeepSpeed around our optimiser.
+
+    The optimiser works on flat tensors, each of which holds fragments of many parameters. Weights stay fp32
+    and 16-bit products are autocast's, as in all engines.
     """
 
     whole = False
@@ -41,7 +57,10 @@ class ZeroEngine(Engine):
         self.config = zero_config(Path(options.deepspeed_config), workers.device)
         self.stage = self.config["zero_optimization"]["stage"]
         self.shapes = {name: param.shape for name, param in model.named_parameters()}
+        self.attacked: ZeroGround | None = None
         super().__init__(model, optimizer, workers, options)
+        self.fragments = list(self._fragments())
+        optimizer.wholes = ZeroWholes(self)
 
     def wrap(self) -> nn.Module:
         """DeepSpeed's engine."""
@@ -56,11 +75,11 @@ class ZeroEngine(Engine):
         self.deepspeed = deepspeed
         self.inner = self.optimizer.step
         self.optimizer.step = self._inner_step  # called by DeepSpeed, once a group
-        engine, *_ = deepspeed.initialize(
+        self.outer, *_ = deepspeed.initialize(
             model=self.model, optimizer=self.optimizer, config=self.config, dist_init_required=False
         )
-        self.zero = engine.optimizer
-        return engine
+        self.zero = self.outer.optimizer
+        return self.outer
 
     @property
     def flat(self) -> list[Tensor]:
@@ -69,23 +88,59 @@ class ZeroEngine(Engine):
             return list(self.zero.fp32_partitioned_groups_flat)
         return list(self.zero.single_partition_of_fp32_groups)
 
+    def _fragments(self) -> Iterator[list[Fragment]]:
+        """For each flat tensor the fragments in it, in the order in which all workers have them."""
+        names = {id(param): name for name, param in self.named.items()}
+        for params in self.zero.fp16_groups if self.stage == 3 else self.zero.bit16_groups:
+            yield [Fragment(names[id(param)], param, *self._address(param)) for param in params]
+
+    def _address(self, param: nn.Parameter) -> tuple[int, int, int]:
+        """Start, count and place of a fragment; the count is 0 when all numbers are other workers'."""
+        if self.stage < 3:
+            mapping = param._hp_mapping
+            if mapping is None:
+                return 0, 0, 0
+            inside = mapping.lp_fragment_address
+            return inside.start, inside.numel, mapping.get_hp_fragment_address().start
+        _, place, size = self.zero.grad_position[self.zero.get_param_id(param)]
+        start = min(self.workers.rank * size, param.ds_numel)
+        return start, min(size, param.ds_numel - start), place
+
+    def together(self, fragment: Fragment, values: Tensor) -> Tensor:
+        """The tensor of which each worker's flat `values` hold a fragment; every worker must call it."""
+        shape = self.shapes[fragment.name]
+        whole = torch.zeros(shape.numel(), dtype=values.dtype, device=self.workers.device)
+        whole[fragment.start : fragment.start + fragment.count] = part(values, fragment)
+        return self.workers.sum(whole).view(shape)
+
     def hold_gradients(self) -> AbstractContextManager:
         """`backward` tells DeepSpeed itself."""
         return contextlib.nullcontext()
 
     def clear(self) -> None:
-        """Nothing: a step, or leaving one out, forgets the gradients."""
+        """Nothing to forget: a step, or leaving one out, forgets the gradients."""
+        if self.attacked is not None:
+            self.attacked.begin()
 
     def backward(self, loss: Tensor, *, last: bool) -> None:
         """Gradients, exchanged as the stage wants it."""
-        self.module.set_gradient_accumulation_boundary(last)
-        self.module.backward(loss, scale_wrt_gas=False)
+        if self.attacked is not None and self.attacked.looking:
+            self.attacked.look(loss)
+            return
+        last = last and (self.attacked is None or self.attacked.ending)
+        self.outer.set_gradient_accumulation_boundary(last)
+        self.outer.backward(loss, scale_wrt_gas=False)
+
+    def ground(self) -> ZeroGround:
+        """Whole gradients of what an attack moves."""
+        self.attacked = ZeroGround(self.model, self)
+        return self.attacked
 
     def step(self, loss: Tensor, *, scale: Tensor | None, max_norm: float) -> Update:
         """DeepSpeed computes the norm and calls the optimiser, which clips and skips."""
         self.scale, self.max_norm = scale, max_norm
         self.skipped = self.workers.any((~torch.isfinite(loss)).float())
-        self.module.step()
+        self.outer.step()
         norm = torch.as_tensor(self.zero._global_grad_norm, dtype=torch.float32, device=loss.device)
         if self.zero.overflow:
             self.skipped = torch.ones_like(self.skipped)
@@ -98,15 +153,24 @@ class ZeroEngine(Engine):
         self.inner(grad_scale=divisor.to(device), found_inf=self.skipped.to(device))
 
     def pieces(self) -> list[Tensor]:
-        """The flat tensors; in stage 3 without what fills the last piece of each parameter up."""
-        if self.stage < 3:
-            return [piece.detach() for piece in self.flat]
-        return [self._real(param) for param in self.named.values()]
+        """The fragments, without what fills the flat tensors up."""
+        return [
+            part(flat.detach(), fragment)
+            for flat, fragments in zip(self.flat, self.fragments)
+            for fragment in fragments
+        ]
 
-    def _real(self, param: nn.Parameter) -> Tensor:
-        piece = param.ds_tensor.detach().flatten()
-        before = self.workers.rank * piece.numel()
-        return piece[: max(0, min(piece.numel(), param.ds_numel - before))]
+    def fill(self, values: Iterable[Tensor]) -> None:
+        """Have the weights be these, in the optimiser and in the model."""
+        super().fill(values)
+        if self.stage < 3:
+            self.zero.update_lp_params()
+            return
+        self.release()
+        for number in range(len(self.fragments)):
+            self.zero._reassign_or_swap_out_partitioned_parameters(number)
+        if self.zero.persistent_parameters:
+            self.zero.persistent_parameters[0].all_gather(self.zero.persistent_parameters)
 
     def weights(self) -> Tensors:
         """All weights; in stage 3 put together one after the other."""
@@ -115,85 +179,106 @@ class ZeroEngine(Engine):
         out = {}
         owners = dict(self.model.named_parameters(remove_duplicate=False))
         for name, x in {**dict(self.model.named_buffers(remove_duplicate=False)), **owners}.items():
-            with self.deepspeed.zero.GatheredParameters([x] if name in owners else []):
+            with self.gathered([x] if name in owners else []):
                 if self.workers.is_first:
                     out[name] = copy_of(x)
         return {name: out[name] for name in self.model.state_dict() if name in out}
 
+    def release(self) -> None:
+        """Parameters of stage 3 that a pass has put together lie in pieces again."""
+        if self.stage == 3:
+            self.zero._partition_all_parameters()
+
+    def gathered(self, params: list[nn.Parameter], *, changed: bool = False) -> AbstractContextManager:
+        """Parameters are whole in the block; what the first worker changed in them is taken over."""
+        kept = params if self.stage == 3 else []
+        return self.deepspeed.zero.GatheredParameters(kept, modifier_rank=0 if changed else None)
+
     def optimizer_state(self) -> Tensors:
         """The state of the optimiser, put together one after the other."""
-        from deepspeed.utils import safe_get_full_optimizer_state
-
-        self._link()
-        pieces = self.flat
-        state = self.optimizer.state.get(pieces[0], {})
-        scalars = {key: value for key, value in state.items() if value.dim() == 0}
-        cut = [key for key in state if key not in scalars]
-        out = {}
-        for name, param in self.named.items():
-            for key in cut:
-                full = safe_get_full_optimizer_state(param, key)
-                if self.workers.is_first:
-                    out[f"{key}:{name}"] = full.detach().cpu().view(self.shapes[name])
-            if self.workers.is_first:
-                out.update({f"{key}:{name}": copy_of(value) for key, value in scalars.items()})
+        state, first, out = self.optimizer.state, self.workers.is_first, {}
+        for flat, fragments in zip(self.flat, self.fragments):
+            for fragment in fragments:
+                found = {**state.get(flat, {}), **state.get(fragment.param, {})}
+                for key, value in found.items():
+                    whole = value if key in self.optimizer.kept_whole else self.together(fragment, value)
+                    if first:
+                        out[f"{key}:{fragment.name}"] = copy_of(whole)
         return out
-
-    def _link(self) -> None:
-        """Stages 1 and 2 look at the state of all groups: after a first step they know that of one."""
-        if self.stage < 3:
-            self.zero._hp_optimizer_states_linked = False
-            self.zero._lazy_init_hp_params_optimizer_state()
 
     def load_optimizer_state(self, tensors: Tensors, source: str) -> None:
         """Take this worker's pieces of a whole state."""
         table: dict[str, dict[str, Tensor]] = {}
+        kept = self.optimizer.kept_whole
         for full, value in tensors.items():
             key, _, name = full.partition(":")
-            if name not in self.named or (value.dim() and value.shape != self.shapes[name]):
+            if name not in self.named or (key not in kept and value.shape != self.shapes[name]):
                 raise CheckpointError(
                     f"{source}: the state of '{name}' does not fit what is trained now; resume with "
                     "the flags and the model of the first run."
                 )
-            table.setdefault(key, {})[name] = value
-        for piece in self.flat:
-            for key, values in table.items():
-                first = next(iter(values.values()))
-                place = piece.device
-                self.optimizer.state[piece][key] = (
-                    torch.zeros_like(piece) if first.dim() or key != "step" else first.to(place).clone()
-                )
-        self._link()
-        for key, values in table.items():
-            for name, value in values.items():
-                if key != "step":
-                    self._fill(self.named[name], value.to(self.workers.device), key)
+            table.setdefault(name, {})[key] = value
+        self.optimizer.state.clear()
+        for flat, fragments in zip(self.flat, self.fragments):
+            for fragment in fragments:
+                for key, value in table.get(fragment.name, {}).items():
+                    self._take(flat, fragment, key, value)
 
-    def _fill(self, param: nn.Parameter, value: Tensor, key: str) -> None:
-        """This worker's piece of the state of one parameter."""
-        from deepspeed.utils import (
-            safe_get_local_optimizer_state,
-            safe_set_full_optimizer_state,
-            safe_set_local_optimizer_state,
-        )
-
-        if self.stage < 3:
-            safe_set_full_optimizer_state(param, value, key)
-            return
-        size = safe_get_local_optimizer_state(param, key).numel()
-        padded = nn.functional.pad(value.flatten(), (0, size * self.workers.size - value.numel()))
-        safe_set_local_optimizer_state(param, padded[self.workers.rank * size :][:size], key)
+    def _take(self, flat: Tensor, fragment: Fragment, key: str, value: Tensor) -> None:
+        """This worker's piece of one tensor of the state."""
+        if key not in self.optimizer.kept_whole:
+            state = self.optimizer.state[flat]
+            values = state.setdefault(key, torch.zeros_like(flat.detach()))
+            part(values, fragment).copy_(numbers(value, fragment))
+        else:
+            # What looks at whole tensors looks its state up by parameter, and counts steps in main memory.
+            counted = isinstance(self.optimizer, UnfusedOptimizer)
+            owner, device = (fragment.param, self.workers.device) if counted else (flat, flat.device)
+            place = "cpu" if counted and key == "step" else device
+            self.optimizer.state[owner][key] = value.to(place).clone()
 
     @torch.no_grad()
     def load_weights(self, state: Mapping[str, Tensor]) -> None:
         """Put whole weights in place of those there are."""
-        from deepspeed.utils import safe_set_full_fp32_param
-
         for name, param in self.model.named_parameters():
-            if name not in state:  # a frozen teacher
+            if name not in state:  # a frozen partner, whose weights stand elsewhere
                 continue
-            with self.deepspeed.zero.GatheredParameters([param] if self.stage == 3 else [], modifier_rank=0):
+            with self.gathered([param], changed=True):
                 if self.stage < 3 or self.workers.is_first:
                     param.copy_(state[name])
-            if name in self.named:
-                safe_set_full_fp32_param(param, state[name].to(self.workers.device))
+        for flat, fragments in zip(self.flat, self.fragments):
+            for fragment in fragments:
+                part(flat.detach(), fragment).copy_(numbers(state[fragment.name], fragment))
+
+
+def part(flat: Tensor, fragment: Fragment) -> Tensor:
+    """The numbers of a fragment in a flat tensor of this worker."""
+    return flat.narrow(0, fragment.place, fragment.count)
+
+
+def numbers(whole: Tensor, fragment: Fragment) -> Tensor:
+    """The numbers of a fragment in a whole tensor."""
+    return whole.flatten().narrow(0, fragment.start, fragment.count)
+
+
+class ZeroWholes(Wholes):
+    """A flat tensor holds fragments of many parameters, whose state lies under the parameters."""
+
+    def __init__(self, engine: ZeroEngine) -> None:
+        self.engine = engine
+
+    def _inside(self, piece: Tensor) -> list[Fragment]:
+        flats = self.engine.flat
+        return self.engine.fragments[next(n for n, flat in enumerate(flats) if flat is piece)]
+
+    def gather(self, piece: Tensor, values: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
+        """The parameters in a flat tensor, one after the other."""
+        for fragment in self._inside(piece):
+            yield fragment.param, self.engine.together(fragment, values)
+
+    def cut(self, piece: Tensor, wholes: Iterable[Tensor]) -> Tensor:
+        """The fragments of them, zero where the flat tensor is filled up."""
+        out = torch.zeros_like(piece)
+        for fragment, whole in zip(self._inside(piece), wholes):
+            part(out, fragment).copy_(numbers(whole, fragment))
+        return out
