@@ -8,29 +8,20 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from uer.cli import Command, run
+from uer.cli import run
 from uer.config.model import ModelConfig
 from uer.config.run import LogOptions
-from uer.config.tokenizer import TokenizerOptions
 from uer.config.tools import ClozeOptions
 from uer.errors import DataError
+from uer.opts.saved import saved_model_command
 from uer.opts.tokenizer import chosen_tokenizer
 
-COMMAND = Command(
-    "scripts/cloze_test.py",
-    __doc__,
-    ClozeOptions,
-    ModelConfig,
-    TokenizerOptions,
-    model="saved",
-    model_flag="load_model_path",
-)
+COMMAND = saved_model_command("scripts/cloze_test.py", __doc__, ClozeOptions)
 
 
 def main(argv: list[str] | None = None) -> int:
     """Options → tokenizer → model → lines → answers."""
-    chosen = COMMAND.parse(argv)
-    chosen.start_log()
+    chosen = COMMAND.start(argv)
     options = chosen[ClozeOptions]
 
     from uer.data.readers import read_lines

@@ -12,6 +12,7 @@ from uer.cli import Chosen, Command, run
 from uer.config.model import ModelConfig
 from uer.config.tokenizer import TokenizerOptions
 from uer.config.tools import ServeOptions
+from uer.opts.saved import saved_model_command
 
 
 class ServeCommand(Command):
@@ -28,21 +29,12 @@ class ServeCommand(Command):
         return {**written, self.model_flag: next(iter(written.get(self.model_flag) or ()), None)}
 
 
-COMMAND = ServeCommand(
-    "scripts/serve.py",
-    __doc__,
-    ServeOptions,
-    ModelConfig,
-    TokenizerOptions,
-    model="saved",
-    model_flag="load_model_path",
-)
+COMMAND = saved_model_command("scripts/serve.py", __doc__, ServeOptions, command=ServeCommand)
 
 
 def main(argv: list[str] | None = None) -> int:
     """Options → models → page, until Ctrl-C."""
-    chosen = COMMAND.parse(argv)
-    chosen.start_log()
+    chosen = COMMAND.start(argv)
     options = chosen[ServeOptions]
 
     from uer.utils.lazy import optional

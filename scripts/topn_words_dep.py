@@ -7,28 +7,19 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from uer.cli import Command, run
+from uer.cli import run
 from uer.config.model import ModelConfig
 from uer.config.run import LogOptions
-from uer.config.tokenizer import TokenizerOptions
 from uer.config.tools import WordInContextOptions
+from uer.opts.saved import saved_model_command
 from uer.opts.tokenizer import chosen_tokenizer
 
-COMMAND = Command(
-    "scripts/topn_words_dep.py",
-    __doc__,
-    WordInContextOptions,
-    ModelConfig,
-    TokenizerOptions,
-    model="saved",
-    model_flag="load_model_path",
-)
+COMMAND = saved_model_command("scripts/topn_words_dep.py", __doc__, WordInContextOptions)
 
 
 def main(argv: list[str] | None = None) -> int:
     """Options → tokenizer → model → sentences → the nearest candidates of each."""
-    chosen = COMMAND.parse(argv)
-    chosen.start_log()
+    chosen = COMMAND.start(argv)
     options = chosen[WordInContextOptions]
 
     from uer.tasks.replacement import read_candidates, read_targets, replacements

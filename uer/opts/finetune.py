@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from torch import nn
 
     from uer.tasks.finetune import Finetuning, Task
+    from uer.tasks.predict import Predictor
     from uer.tokenizers.base import Tokenizer
 
 
@@ -173,6 +174,27 @@ def inference_command(
         command=command,
         compat=compat,
     )
+
+
+def saved_predictor(
+    chosen: Chosen,
+    task: Task,
+    build: Callable[[ModelConfig, int], nn.Module],
+    *,
+    files: type[PredictorOptions] = InferenceOptions,
+    **changes: Any,
+) -> Predictor:
+    """The model of `--load_model_path`, loaded strictly, on its device: `prepared` for prediction.
+
+    Args:
+        build: configuration, size of the vocabulary → model.
+        files: the options that say what is read.
+        changes: of the configuration, as `labels_num`.
+    """
+    from uer.tasks.predict import Predictor
+
+    model = build(chosen[ModelConfig].replace(**changes), len(task.tokenizer))
+    return Predictor(task, model, chosen[files], chosen.companion)
 
 
 class FoldCommand(Command):

@@ -13,6 +13,7 @@ from typing import Any
 from uer.checkpoints.families.albert import FAMILY as ALBERT
 from uer.checkpoints.families.bert import FAMILY as BERT
 from uer.checkpoints.families.bert import read_segments
+from uer.checkpoints.families.family import Family
 from uer.checkpoints.families.rows import Rows, row
 
 
@@ -103,24 +104,21 @@ def _read_albert_zh(values: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-ORIGINAL_BERT = replace(
-    BERT,
-    name="tf-bert",
-    model_types=("tf-bert",),
-    prefix="",
-    rows=BERT_ROWS,
-    pooled=frozenset(),
-    parts={"BertModel": ("mlm", "sp")},
-)
-ORIGINAL_ALBERT = replace(
-    ALBERT,
-    name="tf-albert",
-    model_types=("tf-albert",),
-    prefix="",
-    rows=ALBERT_ROWS,
-    pooled=frozenset(),
-    parts={"AlbertModel": ("mlm", "sp")},
-)
+def _original(family: Family, cls: str, rows: Rows) -> Family:
+    """A family as checkpoints of TensorFlow have it: always with both heads of pre-training."""
+    return replace(
+        family,
+        name=f"tf-{family.name}",
+        model_types=(f"tf-{family.name}",),
+        prefix="",
+        rows=rows,
+        pooled=frozenset(),
+        parts={cls: ("mlm", "sp")},
+    )
+
+
+ORIGINAL_BERT = _original(BERT, "BertModel", BERT_ROWS)
+ORIGINAL_ALBERT = _original(ALBERT, "AlbertModel", ALBERT_ROWS)
 ALBERT_ZH = replace(
     ORIGINAL_ALBERT,
     name="albert-zh",
