@@ -1,5 +1,6 @@
 """Cross validation: UER's folds and files, features that each come from a model that did not see the row."""
 
+import json
 import random
 
 import numpy as np
@@ -83,6 +84,33 @@ def test_features_of_training_and_test(folder, capsys, twin):
     script(f"inference/{twin}").main(words(**common, test_features_path=folder / "test", output_prob=True))
     assert capsys.readouterr().out == "The number of prediction instances:  31\n"
     np.testing.assert_allclose(np.load(folder / "test.npy"), np.mean(each, axis=0), atol=1e-5)
+
+
+def test_folds_of_windows(folder, capsys):
+    rows = [
+        [i % 2, sentence(random.Random(i), 12, 16) + (" a a a" if i % 2 else " z z z")] for i in range(31)
+    ]
+    folder.table("rows.tsv", ["label", "text_a"], rows)
+    train(folder, overflow="window", seq_length=10, epochs_num=6)
+    assert (
+        "31 of 31 rows are longer than --seq_length 10 tokens; they are read in " in capsys.readouterr().err
+    )
+    features = np.load(folder / "train.npy")
+    assert features.shape == (31, 2)
+    results = json.loads((folder.path / "model.bin.run" / "results.json").read_text())["Folds"]
+    each, matrix, labels = results["tables"]
+    assert [row[:2] for row in each["rows"]] == [["0", 11], ["1", 11], ["2", 9]]
+    right = features.argmax(axis=1) == np.arange(31) % 2
+    parts = folds(31, 3, "f")
+    assert [row[2] for row in each["rows"]] == pytest.approx([right[part].mean() for part in parts])
+    assert results["scores"]["acc"] == pytest.approx(np.mean([right[part].mean() for part in parts]))
+    assert sum(map(sum, (row[1:] for row in matrix["rows"]))) == 31
+    assert [row[4] for row in labels["rows"]] == [16, 15]
+    assert "Each fold" in (folder.path / "model.bin.run" / "report.html").read_text()
+    common = {"load_model_path": folder / "model.bin", "test_path": folder / "rows.tsv", "folds_num": 3}
+    script("inference/run_classifier_cv_infer").main(words(**common, test_features_path=folder / "test.npy"))
+    assert np.load(folder / "test.npy").shape == (31, 2)
+    assert "they are read in " in capsys.readouterr().err
 
 
 def test_what_makes_no_sense(folder):

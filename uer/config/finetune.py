@@ -13,6 +13,7 @@ from uer.errors import ConfigError
 EARLY_STOPPING = re.compile(r"(?:(\w+):)?([1-9][0-9]*)")
 
 LORA_TARGETS = ("query", "key", "value", "output", "feed_forward")
+DISTILLED = ("soft", "cosine", "states", "scores", "attention")
 SEARCHES = ("grid", "random", "tpe")
 PRUNERS = ("none", "median", "asha")
 OVERFLOWS = ("truncate", "window", "drop", "error")
@@ -133,9 +134,7 @@ class CrossValidationOptions(RunOptions):
                     "the last epoch counts, leave it out."
                 )
         if self.overflow == "drop":
-            raise ConfigError("--overflow drop would leave rows without features; choose truncate or error.")
-        if self.overflow == "window":
-            raise ConfigError("--overflow window is not for cross validation; choose truncate or error.")
+            raise ConfigError("--overflow drop would leave rows without features; choose another one.")
 
 
 @dataclass(frozen=True)
@@ -164,6 +163,31 @@ class ClassifierOptions(Options):
     soft_targets: bool = option(False, "learn from the column 'logits' of the training file too")
     soft_alpha: float = fraction(0.5, "share of --soft_targets in the loss")
     class_weights: bool = option(False, "rare labels weigh more in the loss: n / (C * rows of the label)")
+
+
+@dataclass(frozen=True)
+class DistillOptions(Options):
+    """Distillation."""
+
+    teacher_path: str = option(
+        help="a fine-tuned classifier of the same labels and vocabulary", required=True, metavar="FILE"
+    )
+    distill: tuple[str, ...] = option(
+        ("soft",),
+        "what is learnt from the teacher: its guesses (soft; --soft_temperature), last states (cosine), all "
+        "states, attention scores, last attention; without soft the head is not trained",
+        choices=DISTILLED,
+    )
+    hard_share: float = fraction(0.0, "share of the true labels in the loss beside the guesses")
+
+    def check(self) -> None:
+        """Labels are for heads."""
+        if self.hard_share and "soft" not in self.distill:
+            raise ConfigError(
+                "--hard_share trains the head on true labels, beside --distill soft; add soft, or leave it out."
+            )
+        if len(set(self.distill)) != len(self.distill):
+            raise ConfigError(f"--distill names something twice: {' '.join(self.distill)}.")
 
 
 @dataclass(frozen=True)

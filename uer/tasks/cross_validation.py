@@ -9,11 +9,12 @@ import numpy as np
 
 from uer.config.finetune import fold_path
 from uer.errors import DataError
-from uer.metrics import Confusion
+from uer.metrics import Confusion, Table
 from uer.metrics.classification import softmax
 from uer.tasks.finetune import Finetuning, finetune, shuffled
 from uer.tasks.predict import in_order
 from uer.tasks.rows import Examples
+from uer.training.runlog import late_result, run_folder
 from uer.utils.files import atomic_write
 
 
@@ -50,10 +51,11 @@ def cross_validate(finetuning: Finetuning, rows: Examples) -> tuple[np.ndarray, 
     model, task, options = finetuning.model, finetuning.task, finetuning.options
     predicting = {"batch_size": finetuning.training.batch_size, "precision": finetuning.precision}
     start = {name: x.clone() for name, x in model.state_dict().items()}
-    features, confusions = np.empty((len(rows), len(task.labels)), np.float32), []
-    for number, held_out in enumerate(folds(len(rows), options.folds_num, options.train_path)):
+    count = rows.rows_num
+    features, confusions = np.empty((count, len(task.labels)), np.float32), []
+    for number, held_out in enumerate(folds(count, options.folds_num, options.train_path)):
         model.load_state_dict(start)
-        seen, unseen = rows.take(np.setdiff1d(np.arange(len(rows)), held_out)), rows.take(held_out)
+        seen, unseen = (rows.take_whole(x) for x in (np.setdiff1d(np.arange(count), held_out), held_out))
         batches = shuffled(task, seen, finetuning.training)
         finetune(
             model,
@@ -70,9 +72,36 @@ def cross_validate(finetuning: Finetuning, rows: Examples) -> tuple[np.ndarray, 
         logits = in_order(model, task, unseen, **predicting)
         features[held_out] = softmax(logits)
         confusion = task.metric().confusion
-        confusion.update(logits.argmax(axis=1), unseen.labels["cls"])
+        confusion.update(logits.argmax(axis=1), unseen.labels_of_rows("cls"))
         confusions.append(confusion)
+    late_result(run_folder(options.output_model_path), "Folds", Folds(confusions))
     return features, confusions
+
+
+class Folds:
+    """What the page of a run shows of a cross validation."""
+
+    def __init__(self, confusions: Sequence[Confusion]) -> None:
+        self.confusions = list(confusions)
+
+    def scores(self) -> dict[str, float]:
+        """Plain means over the folds."""
+        each = [fold.scores() for fold in self.confusions]
+        return {name: float(np.mean([scores[name] for scores in each])) for name in ("acc", "macro_f1")}
+
+    def report(self) -> list[str]:
+        """See `report`."""
+        return report(self.confusions)
+
+    def tables(self) -> list[Table]:
+        """The folds, and the labels of all rows, each of which was predicted once."""
+        rows = [
+            [str(number), fold.total, fold.accuracy, fold.macro_f1]
+            for number, fold in enumerate(self.confusions)
+        ]
+        every = Confusion(self.confusions[0].names)
+        every.matrix = sum(fold.matrix for fold in self.confusions)
+        return [Table("Each fold", ["fold", "rows", "accuracy", "macro F1"], rows), *every.tables()]
 
 
 def report(confusions: Sequence[Confusion]) -> list[str]:

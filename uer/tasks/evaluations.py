@@ -120,6 +120,8 @@ class Evaluations:
             log.say("%s", line)
         log.record({"step": step, "epoch": epoch, **{f"dev_{name}": x for name, x in scores.items()}})
         better = self.best.take(scores, self.metric, epoch=epoch, step=step)
+        if better:
+            log.result("Development, the best evaluation", metric)
         if workers.first_says(better) and self.save is not None:
             self.keep()
         if self.patience is not None and workers.first_says(self.patience.enough(scores)):

@@ -30,6 +30,7 @@ from uer.training.engines.base import Engine, Tensors
 from uer.training.precision import Precision
 from uer.training.report import finetuning_line
 from uer.training.run import Means, Run
+from uer.training.runlog import late_result, run_folder
 from uer.training.saving import Writer
 from uer.training.windows import Windows
 from uer.training.workers import Workers
@@ -279,4 +280,6 @@ class Finetuning:
         metric = self.evaluate(examples, settled=True)
         for line in metric.report():
             logger.info(line)
+        if self.workers.is_first:
+            late_result(run_folder(self.options.output_model_path), "Test", metric)
         return metric

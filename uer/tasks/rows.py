@@ -17,6 +17,8 @@ from uer.tasks.windows import aligned, windows
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from uer.tokenizers.base import Tokenizer
+
 Ragged = tuple["NDArray", "NDArray"]
 """values [N] and offsets [n + 1]: row i has `values[offsets[i]:offsets[i + 1]]`"""
 
@@ -54,6 +56,11 @@ class Examples:
         """Give the rows labels, [rows, …]; a window has those of its row."""
         for name, values in labels.items():
             self.labels[name] = values if self.of is None else values[self.of]
+
+    def labels_of_rows(self, name: str) -> NDArray:
+        """The labels of this name, one a row, however many windows it is read in."""
+        values = self.labels[name]
+        return values if self.of is None else values[np.unique(self.of, return_index=True)[1]]
 
     @property
     def lengths(self) -> NDArray:
@@ -176,7 +183,7 @@ def in_windows(texts: Sequence[Ragged], room: int) -> tuple[NDArray | None, list
 
 
 def encode_texts(
-    tokenizer,
+    tokenizer: Tokenizer,
     rows: Sequence[Mapping[str, str]],
     *,
     seq_length: int,
