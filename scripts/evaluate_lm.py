@@ -29,6 +29,7 @@ def main(argv: list[str] | None = None) -> None:
     from uer.generation.precision import ready
     from uer.generation.reading import check_length, language_model
     from uer.models.build import build_model
+    from uer.models.empty import Unfilled
     from uer.opts.tokenizer import chosen_tokenizer
 
     chosen.start_log()
@@ -38,9 +39,10 @@ def main(argv: list[str] | None = None) -> None:
     config = language_model(chosen[ModelConfig], described=described)
     if config.decoder is not None:
         raise ConfigError("the model has a --decoder; a text alone is scored by a model without one.")
-    model = build_model(adapt_config(config, options.load_model_path, flag), len(tokenizer))
+    with Unfilled():
+        model = build_model(adapt_config(config, options.load_model_path, flag), len(tokenizer))
     check_length(model, options.seq_length)
-    load_into(model, options.load_model_path, flag=flag, verbose=chosen[LogOptions].verbose)
+    load_into(model, options.load_model_path, flag=flag, verbose=chosen[LogOptions].verbose, adopt=True)
     score = evaluate(
         ready(model, options.precision),
         tokenizer,

@@ -46,7 +46,7 @@ def main(argv: list[str] | None = None) -> None:
     )
     with Unfilled():
         model = build_model(adapt_config(config, files.load_model_path, flag), len(tokenizer))
-    load_into(model, files.load_model_path, flag=flag, verbose=chosen[LogOptions].verbose)
+    load_into(model, files.load_model_path, flag=flag, verbose=chosen[LogOptions].verbose, adopt=True)
     generator = Generator(
         ready(model, files.precision, rows=min(len(prompts) * decoding.copies, files.batch_size)),
         tokenizer,

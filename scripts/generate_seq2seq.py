@@ -50,7 +50,7 @@ def main(argv: list[str] | None = None) -> None:
     prompts = read_prompts(files.test_path, source, length=files.seq_length, separated=True, to_write=0)
     with Unfilled():
         model = build_model(adapt_config(config, files.load_model_path, flag), len(source), len(target))
-    load_into(model, files.load_model_path, flag=flag, verbose=chosen[LogOptions].verbose)
+    load_into(model, files.load_model_path, flag=flag, verbose=chosen[LogOptions].verbose, adopt=True)
     generator = Generator(
         ready(model, files.precision, rows=min(len(prompts) * decoding.copies, files.batch_size)),
         target,

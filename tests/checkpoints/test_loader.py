@@ -323,3 +323,32 @@ def test_reading_maps_rather_than_copies(tmp_path):
     with open("/proc/self/maps") as maps:
         assert any(str(tmp_path / "m.safetensors") in line for line in maps)
     assert state["a"].shape == (1000, 1000)
+
+
+def test_an_adopted_file_is_the_model_s_memory(tmp_path):
+    config = TINY.replace(target=("mlm",), tie_weights=True)
+    torch.manual_seed(1)
+    source = build_model(config, 20)
+    for name in ("m.bin", "m.safetensors"):
+        write_state(tmp_path / name, source.state_dict(), config=config)
+        model = build_model(config, 20)
+        own = model.embedding.word.embedding.weight.untyped_storage().data_ptr()
+        load_into(model, tmp_path / name, adopt=True)
+        word = model.embedding.word.embedding.weight
+        assert word.untyped_storage().data_ptr() != own  # nothing was copied into it
+        assert model.target.mlm.linear_2.weight is word
+        for (key, one), other in zip(model.state_dict().items(), source.state_dict().values()):
+            assert torch.equal(one, other), key
+        with torch.no_grad():
+            word.add_(1)  # what is mapped for reading never writes to the file
+        held = read_state(tmp_path / name)["embedding.word.embedding.weight"]
+        assert torch.equal(held, source.embedding.word.embedding.weight)
+
+
+def test_a_file_of_another_type_is_copied(tmp_path):
+    source = build_body(TINY, 20)
+    write_state(tmp_path / "m.safetensors", {k: x.half() for k, x in source.state_dict().items()})
+    model = build_body(TINY, 20)
+    load_into(model, tmp_path / "m.safetensors", adopt=True)
+    assert all(parameter.dtype == torch.float32 for parameter in model.parameters())
+    torch.testing.assert_close(model.state_dict(), source.state_dict(), atol=1e-3, rtol=1e-3)

@@ -7,12 +7,15 @@ import copy
 import pytest
 import torch
 
-from tests.generation.test_generate import PROMPTS
+from tests.generation import oracle
+from tests.generation.test_generate import PROMPTS, generate, new_ids, reference
 from uer.config.generation import DecodingOptions
 from uer.errors import EnvironmentFault
 from uer.generation import precision as module
 from uer.generation.generate import Generator
+from uer.generation.layers import FusedLayer
 from uer.generation.precision import Int8Linear, PackedLinear, ready
+from uer.models.build import build_model
 
 
 @torch.inference_mode()
@@ -48,7 +51,9 @@ def test_what_is_replaced(model):
     every = [m for m in model.modules() if isinstance(m, torch.nn.Linear)]
     for precision, kind in (("int8", Int8Linear), ("bf16", PackedLinear), ("fp32", PackedLinear)):
         made = ready(copy.deepcopy(model), precision, rows=1)
-        assert sum(isinstance(m, kind) for m in made.modules()) == len(every)
+        # Queries, keys and values of a layer come from one.
+        assert sum(isinstance(m, kind) for m in made.modules()) == len(every) - 2 * oracle.LAYERS
+        assert sum(isinstance(m, FusedLayer) for m in made.modules()) == oracle.LAYERS
         assert not any(type(m) is torch.nn.Linear for m in made.modules())
         assert not made.training and not any(p.requires_grad for p in made.parameters())
 
@@ -75,6 +80,45 @@ def test_packed_weights_give_the_same_text(model, tokenizer):
         for m in (model, ready(copy.deepcopy(model), "fp32", rows=4))
     )
     assert plain == packed
+
+
+@pytest.mark.parametrize("together", [True, False])
+def test_packed_weights_write_what_transformers_writes(gpt2, model, tokenizer, together):
+    packed = ready(copy.deepcopy(model), "fp32", rows=len(PROMPTS) if together else 1)
+    texts = generate(packed, tokenizer, batch_size=64 if together else 1)
+    for prompt, (text,) in zip(PROMPTS, texts):
+        assert text.ids == new_ids(reference(gpt2, prompt), prompt)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"layernorm_positioning": "post"},
+        {"layernorm": "t5"},
+        {"layernorm": "uer"},
+        {"feed_forward": "gated", "remove_transformer_bias": True},
+        {"mask": "causal_with_prefix", "embedding": ("word", "pos", "seg")},
+        {"parameter_sharing": True},
+        {"relative_position_embedding": True, "embedding": ("word",)},
+        {"has_residual_attention": True},
+        {"encoder": "gru"},
+    ],
+    ids=str,
+)
+def test_the_shorter_way_writes_the_same_in_every_kind_of_layer(tokenizer, changes):
+    torch.manual_seed(3)
+    plain = build_model(oracle.config(**changes), oracle.VOCAB).eval()
+    with torch.no_grad():
+        for name, parameter in plain.named_parameters():
+            parameter.normal_(float("gamma" in name), 0.15)
+    packed = ready(copy.deepcopy(plain), "fp32", rows=4)
+    wanted = [text.ids for (text,) in generate(plain, tokenizer, new=64)]
+    assert [text.ids for (text,) in generate(packed, tokenizer, new=64)] == wanted
+    assert [text.ids for (text,) in generate(packed, tokenizer, new=64, batch_size=1)] == wanted
+    beams = generate(packed, tokenizer, PROMPTS[:2], new=20, beam_size=3)
+    assert [t.ids for (t,) in beams] == [
+        t.ids for (t,) in generate(plain, tokenizer, PROMPTS[:2], new=20, beam_size=3)
+    ]
 
 
 def test_int8_where_there_is_no_kernel(model, monkeypatch):

@@ -17,6 +17,7 @@ from transformers import (
 
 from uer.config.generation import DecodingOptions
 from uer.errors import ConfigError
+from uer.generation import sampling
 from uer.generation.sampling import Draw, Rules, ban_repeated_ngrams, candidates
 
 
@@ -53,6 +54,17 @@ def theirs(logits, *, top_k=0, top_p=0.0, min_p=0.0, temperature=1.0):
 def test_distributions_are_theirs(options):
     logits = torch.randn(6, 401, generator=torch.Generator().manual_seed(1)) * 3
     torch.testing.assert_close(ours(logits, **options), theirs(logits, **options), atol=1e-6, rtol=1e-5)
+
+
+@pytest.mark.parametrize("p", [0.05, 0.3, 0.9, 0.999])
+def test_few_likely_tokens_are_looked_at_before_all_are_sorted(monkeypatch, p):
+    monkeypatch.setattr(sampling, "LIKELIEST", 16)
+    logits = torch.randn(6, 401, generator=torch.Generator().manual_seed(1)) * 3
+    wide = logits / 30  # all nearly alike: sixteen do not suffice
+    for scores in (logits, wide):
+        torch.testing.assert_close(ours(scores, top_p=p), theirs(scores, top_p=p), atol=1e-6, rtol=1e-5)
+    assert candidates(logits, DecodingOptions(top_k=0, top_p=0.05))[0].shape[1] == 16
+    assert candidates(wide, DecodingOptions(top_k=0, top_p=0.9))[0].shape[1] == 401
 
 
 def uer_filter(logits, top_k, top_p):

@@ -22,6 +22,14 @@ def test_what_was_appended_is_held_in_order() -> None:
     assert torch.equal(held_k, k) and torch.equal(held_v, -k)
 
 
+def test_one_position_at_a_time_is_held_like_many() -> None:
+    cache, k = KVCache(3), torch.randn(2, 2, 5, 4)
+    cache.append(k[:, :, :2], -k[:, :, :2])
+    for place in range(2, 5):
+        held_k, held_v = cache.append_one(torch.stack([k[:, :, place], -k[:, :, place]], dim=1))
+    assert torch.equal(held_k, k) and torch.equal(held_v, -k)
+
+
 def test_rows_are_chosen_repeated_and_forgotten() -> None:
     cache, k = filled(4)
     cache.reorder(torch.tensor([1, 1, 0]))

@@ -127,6 +127,7 @@ def load_into(
     allow_missing: str | None = None,
     flag: str = "--pretrained_model_path",
     verbose: bool = False,
+    adopt: bool = False,
 ) -> LoadReport:
     """Fill a model from a file or folder; log one line, and a table at DEBUG (at INFO when `verbose`).
 
@@ -139,6 +140,8 @@ def load_into(
         allow_missing: `--allow_missing`, a regular expression searched in a name: the user's leave for
             tensors to be absent, of another shape, or left over.
         flag: the flag that named the path, for messages.
+        adopt: for a model that will not be trained: tensors of the file, mapped from it, take the place of
+            parameters of their type, and nothing is copied.
 
     Raises:
         CheckpointError: the file cannot be read, or tensors are missing, left over or of another shape; the
@@ -152,7 +155,7 @@ def load_into(
     difference = _compare(targets, found.state, tuple(allow_new), _compiled(allow_missing), report)
     if difference:
         raise CheckpointError(_refusal(path, found, targets, difference))
-    _fill(model, targets, found.state, report)
+    _fill(model, targets, found.state, report, adopt)
     _say(model, path, report, verbose)
     return report
 
@@ -227,9 +230,13 @@ def _tied_groups(targets: Mapping[str, Tensor]) -> dict[str, tuple[str, ...]]:
 
 
 def _fill(
-    model: nn.Module, targets: Mapping[str, Tensor], state: Mapping[str, Tensor], report: LoadReport
+    model: nn.Module,
+    targets: Mapping[str, Tensor],
+    state: Mapping[str, Tensor],
+    report: LoadReport,
+    adopt: bool,
 ) -> None:
-    """Copy what was loaded, untie what the file keeps apart, initialise what is new."""
+    """Copy (or adopt) what was loaded, untie what the file keeps apart, initialise what is new."""
     filled: set[int] = set()
     with torch.no_grad():
         for group in dict.fromkeys(_tied_groups(targets).values()):
@@ -238,7 +245,10 @@ def _fill(
             if id(parameter) in filled:
                 continue
             if name in report.loaded:
-                parameter.copy_(state[name])
+                if adopt and state[name].dtype == parameter.dtype:
+                    parameter.data = state[name].contiguous()
+                else:
+                    parameter.copy_(state[name])
                 report.parameters += parameter.numel()
                 filled.add(id(parameter))
         initialize(model, names=report.new)

@@ -89,9 +89,10 @@ class CausalReader:
         return self._read(ids, torch.full_like(ids, self.segment), self.position)
 
     def _read(self, ids: Tensor, seg: Tensor, positions: Tensor) -> Tensor:
-        inputs = {"src": ids, "seg": seg, "pos": positions}
-        out = self.model.encode(inputs, caches=self.caches)
-        return self.model.target.lm.logits(out.hidden[:, -1])
+        # Lengths were checked once (`check_length`), so the parts are called without `Model.encode`.
+        hidden = self.model.embedding({"word": ids, "seg": seg, "pos": positions})
+        hidden = self.model.encoder(hidden, seg, caches=self.caches).hidden
+        return self.model.target.lm.logits(hidden[:, -1])
 
     def keep(self, rows: Tensor) -> None:
         """Keep the rows `rows` [B'], in that order; one may come several times."""

@@ -16,6 +16,7 @@ from uer.config.generation import DecodingOptions
 from uer.errors import ConfigError
 
 FORBIDDEN = -math.inf
+LIKELIEST = 512  # tokens looked at before a whole vocabulary is sorted
 NO_TOKEN = -1  # stands in histories in front of shorter rows
 
 
@@ -127,12 +128,13 @@ def candidates(logits: Tensor, options: DecodingOptions) -> tuple[Tensor, Tensor
         and the ids [B, C] behind them, or None when they are 0 … V-1.
     """
     scores, ids = logits.float() / options.temperature, None
-    if 0 < options.top_k < scores.shape[-1]:
+    few = 0 < options.top_k < scores.shape[-1]
+    if few:
         scores, ids = scores.topk(options.top_k, dim=-1)
-    elif options.top_p:
-        scores, ids = scores.sort(dim=-1, descending=True)
     chances = scores.double().softmax(dim=-1)
     if options.top_p:
+        if not few:
+            chances, ids = _descending(chances, options.top_p)
         # A token stays while those before it do not exceed p together, so the first always does
         # (Holtzman et al. 2020).
         before = chances.cumsum(dim=-1) - chances
@@ -141,6 +143,14 @@ def candidates(logits: Tensor, options: DecodingOptions) -> tuple[Tensor, Tensor
         least = options.min_p * chances.amax(dim=-1, keepdim=True)
         chances = chances.masked_fill(chances < least, 0)
     return chances, ids
+
+
+def _descending(chances: Tensor, enough: float) -> tuple[Tensor, Tensor]:
+    """The likeliest tokens and their ids, [B, C] each: those that hold more than `enough`, or all."""
+    top, ids = chances.topk(min(LIKELIEST, chances.shape[-1]), dim=-1)
+    if bool((top.sum(dim=-1) > enough).all()):
+        return top, ids
+    return chances.sort(dim=-1, descending=True)
 
 
 class Draw:

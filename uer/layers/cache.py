@@ -5,6 +5,7 @@ Shapes: B rows, A heads, T positions held, d head size.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -20,38 +21,44 @@ class KVCache:
     def __init__(self, capacity: int = 64) -> None:
         self.capacity = capacity
         self.length = 0
-        self._room: tuple[Tensor, Tensor] | None = None
+        self._room: Tensor | None = None  # [2, B, A, capacity, d]
 
     def append(self, k: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:
         """Store k and v [B, A, T, d] behind what is held; return all of it, [B, A, length, d] each."""
-        end = self.length + k.shape[2]
-        if self._room is None:
-            self.capacity = max(self.capacity, end)
-            self._room = (self._empty(k), self._empty(v))
-        elif end > self.capacity:
-            held = self.held()
-            self.capacity = max(2 * self.capacity, end)
-            self._room = (self._empty(k), self._empty(v))
-            for room, old in zip(self._room, held):
-                room[:, :, : self.length] = old
-        for room, new in zip(self._room, (k, v)):
-            room[:, :, self.length : end] = new
-        self.length = end
+        start = self._grow(k.shape, k)
+        self._room[0, :, :, start : self.length] = k
+        self._room[1, :, :, start : self.length] = v
         return self.held()
 
-    def _empty(self, like: Tensor) -> Tensor:
-        rows, heads, _, size = like.shape
-        return like.new_empty(rows, heads, self.capacity, size)
+    def append_one(self, kv: Tensor) -> tuple[Tensor, Tensor]:
+        """As `append`, of one position: its keys and values together, [B, 2, A, d]."""
+        rows, _, heads, size = kv.shape
+        place = self._grow((rows, heads, 1, size), kv)
+        self._room.select(3, place).copy_(kv.transpose(0, 1))
+        return self.held()
+
+    def _grow(self, shape: Sequence[int], like: Tensor) -> int:
+        """Make room for [B, A, T, d] more; return where it begins."""
+        rows, heads, new, size = shape
+        start, end = self.length, self.length + new
+        if self._room is None or end > self.capacity:
+            self.capacity = max(self.capacity if self._room is None else 2 * self.capacity, end)
+            room = like.new_empty(2, rows, heads, self.capacity, size)
+            if self._room is not None:
+                room[..., :start, :] = self._room[..., :start, :]
+            self._room = room
+        self.length = end
+        return start
 
     def held(self) -> tuple[Tensor, Tensor]:
         """The keys and values stored so far."""
-        k, v = self._room
-        return k[:, :, : self.length], v[:, :, : self.length]
+        k, v = self._room.narrow(3, 0, self.length).unbind(0)
+        return k, v
 
     def reorder(self, rows: Tensor) -> None:
         """Keep the rows `rows` [B'], in that order; one may come several times (beams)."""
         if self._room is not None:
-            self._room = tuple(x.index_select(0, rows) for x in self._room)
+            self._room = self._room.index_select(1, rows)
 
     def truncate(self, length: int) -> None:
         """Forget everything behind the first `length` positions."""

@@ -46,6 +46,8 @@ class AttentionMask:
         self, queries: int, keys: int, bias: Tensor | None, dtype: torch.dtype, device: torch.device
     ) -> AttentionMask:
         """An equal mask with `bias` merged in, and `causal` left only where it stands alone over a square."""
+        if bias is None and not self.causal and (self.additive is None or self.additive.dtype == dtype):
+            return self
         causal = self.causal and queries > 1
         additive = self.additive if bias is None else bias if self.additive is None else self.additive + bias
         if causal and (additive is not None or queries != keys):
@@ -143,9 +145,13 @@ def self_attention_mask(
 
 
 def key_visibility(seg: Tensor) -> Tensor | None:
-    """[B, T] bool of the real keys, or None when all are known to be real (asked on the CPU only)."""
+    """[B, T] bool of the real keys, or None when all are known to be real.
+
+    Asked on the CPU only, and not while a graph is traced, which must not depend on the numbers of one batch.
+    """
     real = real_tokens(seg)
-    return None if seg.device.type == "cpu" and bool(real.all()) else real
+    asked = seg.device.type == "cpu" and not torch.compiler.is_exporting()
+    return None if asked and bool(real.all()) else real
 
 
 def cross_attention_mask(
