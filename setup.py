@@ -11,6 +11,7 @@ VERSION = re.search(r'^__version__ = "([^"]+)"', (HERE / "uer" / "__init__.py").
 # One entry a feature that most users do without; `uer.utils.lazy.optional` names it when it is missing.
 EXTRAS = {
     "words": ["jieba>=0.42.1"],  # whole-word masking of Chinese
+    "japanese": ["fugashi>=1.3", "ipadic>=1.0"],  # MeCab and a dictionary, for BERT's tokenizers of Japanese
     "parquet": ["pyarrow>=15"],  # corpora in parquet files
     "zstd": ["zstandard>=0.20"],  # corpora compressed with zstd
     "deepspeed": ["deepspeed>=0.16"],  # the DeepSpeed engine of the training loop
@@ -29,6 +30,7 @@ EXTRAS = {
 # What the tests need: the oracles, and every feature that they exercise.
 EXTRAS["dev"] = [
     *EXTRAS["words"],
+    *EXTRAS["japanese"],
     *EXTRAS["parquet"],
     *EXTRAS["zstd"],
     *EXTRAS["search"],

@@ -8,6 +8,9 @@ from uer.config.options import Options, option
 from uer.errors import ConfigError
 
 TOKENIZERS = ("bert", "bpe", "char", "space", "xlmroberta", "jieba")
+TOKENIZERS += ("ernie_m", "ernie_tiny", "mecab", "mecab_char")
+NUMBERED = ("ernie_m", "ernie_tiny")
+"""a sentencepiece model cuts the text, and a vocabulary numbers the pieces"""
 
 
 @dataclass(frozen=True)
@@ -18,13 +21,13 @@ class TokenizerOptions(Options):
     vocab_path: str | None = option(None, "vocabulary file, one token a line", metavar="FILE")
     spm_model_path: str | None = option(None, "sentencepiece model", metavar="FILE")
     merges_path: str | None = option(None, "merges of a byte-level BPE", metavar="FILE")
-    do_lower_case: bool = option(True, "true or false: lower-case and strip accents (bert, jieba)")
+    do_lower_case: bool = option(True, "true or false: lower-case, and strip accents (bert, jieba)")
 
     def check(self) -> None:
         """Files that the tokenizer has no use for, or lacks."""
         if self.merges_path and self.tokenizer != "bpe":
             raise ConfigError(f"--merges_path needs --tokenizer bpe, not {self.tokenizer}.")
-        if self.vocab_path and self.spm_model_path:
+        if self.vocab_path and self.spm_model_path and self.tokenizer not in NUMBERED:
             raise ConfigError("--vocab_path and --spm_model_path are both given; name one of them.")
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from uer.errors import ConfigError, DataError, pick
 from uer.utils.lazy import load
@@ -12,6 +12,7 @@ from uer.utils.lazy import load
 if TYPE_CHECKING:
     from uer.tokenizers.base import Tokenizer
     from uer.tokenizers.folder import FolderTokenizer
+    from uer.tokenizers.special import SpecialTokens
 
 TOKENIZERS = {
     "bert": "uer.tokenizers.bert:BertTokenizer",
@@ -20,13 +21,20 @@ TOKENIZERS = {
     "space": "uer.tokenizers.space:SpaceTokenizer",
     "xlmroberta": "uer.tokenizers.sentence_piece:XlmRobertaTokenizer",
     "jieba": "uer.tokenizers.jieba_words:JiebaTokenizer",
+    "ernie_m": "uer.tokenizers.ernie:ErnieMTokenizer",
+    "ernie_tiny": "uer.tokenizers.ernie:ErnieTinyTokenizer",
+    "mecab": "uer.tokenizers.mecab_words:MecabTokenizer",
+    "mecab_char": "uer.tokenizers.mecab_words:MecabCharTokenizer",
 }
 # With --spm_model_path the pieces of the model are the vocabulary; `bert` then also cuts the text as the
 # model does.
 _WITH_SPM = {"bert": "uer.tokenizers.sentence_piece:SentencePieceTokenizer"}
+# Those whose vocabulary numbers the pieces of a model, and those over a vocabulary of words.
+_NUMBERED = ("ernie_m", "ernie_tiny")
+_OF_WORDS = ("jieba", "mecab", "mecab_char")
 
 # What a saved tokenizer may say besides its files (`Tokenizer.settings`).
-SETTINGS = ("do_lower_case", "size", "frame", "names")
+SETTINGS = ("do_lower_case", "size", "frame", "names", "dictionary")
 
 
 def build_tokenizer(
@@ -36,7 +44,9 @@ def build_tokenizer(
     spm_model_path: str | Path | None = None,
     merges_path: str | Path | None = None,
     do_lower_case: bool = True,
-    special_tokens_map: str | Path | None = None,
+    special_tokens_map: str | Path | SpecialTokens | None = None,
+    words_path: str | Path | None = None,
+    **settings: Any,
 ) -> Tokenizer:
     """The tokenizer that the flags describe.
 
@@ -48,6 +58,8 @@ def build_tokenizer(
         do_lower_case: lower-case and strip accents (bert with a vocabulary file only).
         special_tokens_map: a `special_tokens_map.json` or its folder; None: BERT's or XLM-R's tokens,
             whichever the vocabulary holds.
+        words_path: the list of words of ernie_tiny; None: it lies beside the sentencepiece model.
+        settings: what a saved tokenizer is besides (`Tokenizer.settings`).
 
     Raises:
         ConfigError: unknown name, or files that do not go together; the message names the flags.
@@ -58,7 +70,16 @@ def build_tokenizer(
     from uer.tokenizers.special import SpecialTokens
     from uer.tokenizers.vocab import Vocab
 
-    special = None if special_tokens_map is None else SpecialTokens.load(special_tokens_map)
+    special = special_tokens_map
+    if special is not None and not isinstance(special, SpecialTokens):
+        special = SpecialTokens.load(special)
+    if name in ("mecab", "mecab_char"):
+        vocab = Vocab.load(vocab_path)
+        return load(target)(vocab, special=special, do_lower_case=do_lower_case, **settings)
+    if name in _NUMBERED:
+        parts = _pieces(name, vocab_path, spm_model_path, words_path)
+        return load(target)(*parts, special=special, do_lower_case=do_lower_case, **settings)
+    assert not settings, settings  # no other one has any
     if name == "bpe":
         return load(target)(Vocab.load(vocab_path), merges_path=merges_path, special=special)
     if spm_model_path is not None:
@@ -74,9 +95,29 @@ def build_tokenizer(
     return load(target)(vocab, special=special)
 
 
+def _pieces(
+    name: str, vocab_path: str | Path, spm_model_path: str | Path, words_path: str | Path | None
+) -> list[Any]:
+    """The files of a tokenizer whose vocabulary numbers the pieces of a sentencepiece model."""
+    from uer.tokenizers.ernie import WORDS_NAME, read_words
+    from uer.tokenizers.sentence_piece import SpmModel
+    from uer.tokenizers.vocab import Vocab
+
+    parts: list[Any] = [Vocab.load(vocab_path), SpmModel.load(spm_model_path)]
+    if name == "ernie_tiny":
+        parts.append(read_words(words_path or Path(spm_model_path).with_name(WORDS_NAME)))
+    return parts
+
+
 def _check_files(name: str, vocab_path: object, spm_model_path: object, merges_path: object) -> None:
     """Combinations of file flags that make no sense."""
-    if vocab_path is not None and spm_model_path is not None:
+    if name in _NUMBERED:
+        if vocab_path is None or spm_model_path is None:
+            raise ConfigError(
+                f"--tokenizer {name} needs --vocab_path and --spm_model_path: the one numbers the pieces of "
+                "the other."
+            )
+    elif vocab_path is not None and spm_model_path is not None:
         raise ConfigError("--vocab_path and --spm_model_path are both given; name one of them.")
     if merges_path is not None and name != "bpe":
         raise ConfigError(f"--merges_path needs --tokenizer bpe, not {name}.")
@@ -90,9 +131,9 @@ def _check_files(name: str, vocab_path: object, spm_model_path: object, merges_p
         ]
         if missing:
             raise ConfigError(f"--tokenizer bpe needs {' and '.join(missing)}.")
-    elif name == "jieba":
+    elif name in _OF_WORDS:
         if vocab_path is None:
-            raise ConfigError("--tokenizer jieba needs --vocab_path, a vocabulary that holds words.")
+            raise ConfigError(f"--tokenizer {name} needs --vocab_path, a vocabulary that holds words.")
     elif name == "xlmroberta":
         if spm_model_path is None:
             raise ConfigError("--tokenizer xlmroberta needs --spm_model_path, a sentencepiece model.")

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from uer.errors import ConfigError, DataError
 from uer.tokenizers.base import Frame, Tokenizer
 from uer.tokenizers.folder import FolderTokenizer, probed, read_pipeline
+from uer.tokenizers.folder_rules import of_rules
 from uer.tokenizers.pipelines import JSON_NAME, add_special, byte_level, unigram, word_pieces
 from uer.tokenizers.special import SpecialTokens
 from uer.tokenizers.vocab import Vocab
@@ -64,6 +65,7 @@ DEFAULTS = {
     "t5": T5,
     "mt5": T5,
     "pegasus": {**T5, "mask_token": "<mask_2>"},
+    **dict.fromkeys(("erniem", "ernietiny", "ernie", "skep", "bertjapanese"), BRACKETS),
 }
 # What they put around one text and around two, where it is not what BERT's does; type ids behind the colons.
 TEMPLATES = {
@@ -73,6 +75,7 @@ TEMPLATES = {
     ),
     **dict.fromkeys(("t5", "mt5"), ("$A:0 {sep}:0", "$A:0 {sep}:0 $B:0 {sep}:0")),
     "pegasus": ("$A:0 {sep}:0", "$A:0 $B:0 {sep}:0"),
+    "skep": ("{cls}:0 $A:0 {sep}:0", "{cls}:0 $A:0 {sep}:0 {sep}:0 $B:0 {sep}:0"),
     "gpt2": None,
 }
 BERT_TEMPLATE = ("{cls}:0 $A:0 {sep}:0", "{cls}:0 $A:0 {sep}:0 $B:1 {sep}:1")
@@ -95,7 +98,11 @@ class _Files:
 
     def tokenizer(self) -> Tokenizer:
         """The tokenizer."""
-        path = self.folder / JSON_NAME
+        path, size = self.folder / JSON_NAME, self.model.get("vocab_size")
+        if not path.is_file():
+            found = of_rules(self.folder, self.kind, self.settings, size, self.special)
+            if found is not None:
+                return found
         if path.is_file():
             content = path.read_bytes()
             pipeline = read_pipeline(content, path)
@@ -103,7 +110,7 @@ class _Files:
             pipeline, path = self._made()
             self._surround(pipeline, path)
             content = pipeline.to_str().encode("utf-8")
-        special, size = self.special(pipeline), self.model.get("vocab_size")
+        special = self.special(pipeline)
         return FolderTokenizer(
             content,
             special,
@@ -126,6 +133,9 @@ class _Files:
                 "transformers (save_pretrained of the tokenizer), or give the tokenizer by flags.",
                 path=words,
             )
+        encoder, bpe = self.folder / "encoder.json", self.folder / "vocab.bpe"
+        if encoder.is_file() and bpe.is_file():  # SKEP's, over RoBERTa
+            return self._byte_level(encoder, bpe), encoder
         if words.is_file():
             return self._word_pieces(words), words
         if vocab.is_file() and merges.is_file():
@@ -242,7 +252,7 @@ class _Files:
         except (ValueError, TypeError, AttributeError) as error:
             raise DataError(f"is no JSON table of token and id ({error}).", path=path) from error
         pipeline = byte_level(index, read_merges(merges, Vocab(tokens, path)))
-        names = (*ANGLES.values(), "<|endoftext|>")
+        names = (*ANGLES.values(), *BRACKETS.values(), "<|endoftext|>")
         add_special(pipeline, [token for token in names if token in index])
         return pipeline
 
