@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import logging
 import os
 import sys
@@ -83,14 +82,11 @@ def shared() -> Path:
 @pytest.fixture
 def load_script(monkeypatch: pytest.MonkeyPatch) -> Callable[[str], ModuleType]:
     """`load_script("finetune/run_classifier.py").main(argv)`: a script as a module."""
+    from tests import loading
 
     def load(name: str) -> ModuleType:
-        title = "script_" + name.removesuffix(".py").replace("/", "_")
-        spec = importlib.util.spec_from_file_location(title, REPOSITORY / name)
-        module = importlib.util.module_from_spec(spec)
-        monkeypatch.setitem(sys.modules, title, module)
-        spec.loader.exec_module(module)
-        return module
+        monkeypatch.setitem(sys.modules, loading.title(name), None)  # taken out again behind the test
+        return loading.load_script(name)
 
     return load
 

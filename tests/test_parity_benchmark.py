@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import shutil
 
@@ -15,12 +14,8 @@ GOLDEN = repository_root() / "tests" / "golden"
 
 
 @pytest.fixture
-def main():
-    path = repository_root() / "benchmarks" / "parity.py"
-    spec = importlib.util.spec_from_file_location("parity_benchmark", path)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module.main
+def main(load_script):
+    return load_script("benchmarks/parity.py").main
 
 
 def copied(folder, era, *cases):

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import http.server
 import json
 import logging
-import threading
-from pathlib import Path
 
 import pytest
 import torch
 
 from tests.checkpoints.parity import build_theirs, save_theirs
 from tests.checkpoints.parity_cases import cases
+from tests.hub import serve_hub
 from uer.checkpoints import SEGMENT_TABLE, load_into, read_companion, write_state
 from uer.checkpoints.folder import open_folder
 from uer.errors import CheckpointError, EnvironmentFault
@@ -221,56 +219,23 @@ class TestSentenceBert:
             read_companion(root)
 
 
-class Hub(http.server.BaseHTTPRequestHandler):
-    """The few answers that a hub gives about files; `root` holds its one repository."""
-
-    root: Path
-    asked: list[str]
-
-    def do_HEAD(self):
-        self.answer(body=False)
-
-    def do_GET(self):
-        self.answer(body=True)
-
-    def answer(self, body):
-        prefix = "/someone/tiny/resolve/main/"
-        name = self.path.removeprefix(prefix)
-        self.asked.append(name)
-        file = self.root / name if self.path.startswith(prefix) else None
-        content = file.read_bytes() if file is not None and file.is_file() else None
-        self.send_response(200 if content is not None else 404)
-        if content is None:
-            self.send_header("X-Error-Code", "EntryNotFound" if file is not None else "RepoNotFound")
-        else:
-            self.send_header("ETag", f'"{hash(content) & 0xFFFFFFFF:08x}"')
-            self.send_header("X-Repo-Commit", "0" * 40)
-        self.send_header("Content-Length", str(len(content or b"")))
-        self.end_headers()
-        if body and content:
-            self.wfile.write(content)
-
-    def log_message(self, *args):
-        return
+REPOSITORY = "/someone/tiny/resolve/main/"
 
 
 @pytest.fixture
 def hub(tmp_path, monkeypatch):
-    handler = type("ThisHub", (Hub,), {"root": tmp_path / "model", "asked": []})
-    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path / "cache"))
-    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_DISABLE_XET", True)
-    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", False)
-    endpoint = f"http://127.0.0.1:{server.server_address[1]}"
-    monkeypatch.setattr("huggingface_hub.constants.ENDPOINT", endpoint)
-    monkeypatch.setattr(
-        "huggingface_hub.constants.HUGGINGFACE_CO_URL_TEMPLATE",
-        endpoint + "/{repo_id}/resolve/{revision}/{filename}",
-    )
-    yield handler
-    server.shutdown()
-    server.server_close()
+    def content_of(path):
+        file = tmp_path / "model" / path.removeprefix(REPOSITORY)
+        return file.read_bytes() if path.startswith(REPOSITORY) and file.is_file() else None
+
+    cache = tmp_path / "cache"
+    with serve_hub(monkeypatch, cache, content_of, lambda path: path.startswith(REPOSITORY)) as served:
+        monkeypatch.setattr("huggingface_hub.constants.ENDPOINT", served.endpoint)
+        monkeypatch.setattr(
+            "huggingface_hub.constants.HUGGINGFACE_CO_URL_TEMPLATE",
+            served.endpoint + "/{repo_id}/resolve/{revision}/{filename}",
+        )
+        yield served
 
 
 class TestHub:
@@ -289,8 +254,9 @@ class TestHub:
         assert load_tokenizer(companion.tokenizer).encode("a") == [5]
         report = load_into(build_model(companion.config, 97), "hf:someone/tiny")
         assert report.names == "Hugging Face bert" and not report.new
-        assert "modeling_evil.py" not in hub.asked, "no code is ever fetched"
-        assert "pytorch_model.bin" not in hub.asked, "safetensors are preferred"
+        asked = {path.removeprefix(REPOSITORY) for path in hub.asked}
+        assert "modeling_evil.py" not in asked, "no code is ever fetched"
+        assert "pytorch_model.bin" not in asked, "safetensors are preferred"
 
     def test_a_missing_repository(self, hub):
         with pytest.raises(EnvironmentFault, match="hf:no/where: the hub has no such repository"):

@@ -1,12 +1,11 @@
 """Both generations of UER's command line are accepted: every flag of every script, defaults, choices."""
 
-import importlib.util
 import json
-import sys
 from pathlib import Path
 
 import pytest
 
+from tests.loading import load_script
 from uer.cli import Command
 from uer.opts.compat import COMPATIBILITY
 from uer.utils.files import repository_root
@@ -40,14 +39,9 @@ def command_of(script: str, monkeypatch: pytest.MonkeyPatch) -> Command:
         raise Captured(self)
 
     monkeypatch.setattr(Command, "parse", capture)
-    spec = importlib.util.spec_from_file_location(
-        "script_" + script.replace("/", "_")[:-3], repository_root() / script
-    )
-    module = importlib.util.module_from_spec(spec)
-    monkeypatch.setattr(sys, "path", list(sys.path))
-    spec.loader.exec_module(module)
+    main = load_script(script).main
     with pytest.raises(Captured) as caught:
-        module.main([])
+        main([])
     return caught.value.args[0]
 
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
-
 import pytest
 import torch
 
@@ -12,7 +10,6 @@ from uer.config.model import ModelConfig
 from uer.errors import CheckpointError, ConfigError
 from uer.models.build import build_model
 from uer.tokenizers import build_tokenizer
-from uer.utils.files import repository_root
 
 CONFIG = ModelConfig(
     emb_size=8, hidden_size=8, heads_num=2, layers_num=1, feedforward_size=8, tie_weights=True
@@ -20,12 +17,8 @@ CONFIG = ModelConfig(
 
 
 @pytest.fixture
-def main():
-    path = repository_root() / "scripts" / "average_models.py"
-    spec = importlib.util.spec_from_file_location("average_script", path)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module.main
+def main(load_script):
+    return load_script("scripts/average_models.py").main
 
 
 def paths(*names):

@@ -4,7 +4,6 @@ UER-py.
 
 from __future__ import annotations
 
-import importlib.util
 from pathlib import Path
 
 import pytest
@@ -13,15 +12,14 @@ from safetensors.torch import load_file
 
 from tests.checkpoints.parity import build_theirs, draw
 from tests.checkpoints.parity_cases import Case, cases
+from tests.loading import load_script
 from uer.checkpoints import load_into, read_state
 from uer.checkpoints.folder import open_folder
 from uer.checkpoints.source import read_source
 from uer.config.model import ModelConfig
 from uer.errors import CheckpointError, ConfigError
 from uer.models.build import build_body, build_model
-from uer.utils.files import repository_root
 
-SCRIPTS = repository_root() / "scripts"
 # command → class of transformers, and further flags of the command.
 COMMANDS = {
     "albert": ("AlbertForPreTraining", []),
@@ -43,11 +41,7 @@ COMPUTED = ("embed_positions", "position_embeddings")
 def command(stem: str, to: str):
     """The `main` of a conversion command."""
     direction = "huggingface_to_uer" if to == "uer" else "uer_to_huggingface"
-    path = SCRIPTS / f"convert_{stem}_from_{direction}.py"
-    spec = importlib.util.spec_from_file_location(path.stem, path)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module.main
+    return load_script(f"scripts/convert_{stem}_from_{direction}.py").main
 
 
 def case_of(cls: str) -> Case:

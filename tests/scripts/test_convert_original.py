@@ -10,11 +10,11 @@ import torch
 
 from tests.checkpoints.parity import build_theirs
 from tests.checkpoints.parity_cases import cases
+from tests.loading import load_script
 from uer.checkpoints import load_into, read_state
 from uer.config.model import ModelConfig
 from uer.errors import CheckpointError, EnvironmentFault
 from uer.models.build import build_model
-from uer.utils.files import repository_root
 
 SIZES = {
     "emb_size": 32,
@@ -30,11 +30,7 @@ SIZES = {
 
 
 def main(name):
-    path = repository_root() / "scripts" / f"{name}.py"
-    spec = importlib.util.spec_from_file_location(name, path)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module.main
+    return load_script(f"scripts/{name}.py").main
 
 
 def paths(source, target):

@@ -1,11 +1,10 @@
 """Public files are fetched by name; a local server stands in for the hub."""
 
-import http.server
 import json
-import threading
 
 import pytest
 
+from tests.hub import serve_hub
 from uer.errors import ConfigError, EnvironmentFault
 
 FILES = {
@@ -14,43 +13,12 @@ FILES = {
 }
 
 
-class Hub(http.server.BaseHTTPRequestHandler):
-    """The few answers that a hub gives about one file."""
-
-    def do_HEAD(self):
-        self.answer(body=False)
-
-    def do_GET(self):
-        self.answer(body=True)
-
-    def answer(self, body):
-        content = FILES.get(self.path)
-        self.send_response(200 if content is not None else 404)
-        if content is None:
-            code = "EntryNotFound" if "bert-base-chinese" in self.path else "RepoNotFound"
-            self.send_header("X-Error-Code", code)
-        else:
-            self.send_header("ETag", f'"{hash(content) & 0xFFFFFFFF:08x}"')
-            self.send_header("X-Repo-Commit", "0" * 40)
-        self.send_header("Content-Length", str(len(content or b"")))
-        self.end_headers()
-        if body and content:
-            self.wfile.write(content)
-
-    def log_message(self, *args):
-        return
-
-
 @pytest.fixture
 def hub(tmp_path, monkeypatch):
-    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Hub)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path / "cache"))
-    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_DISABLE_XET", True)
-    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", False)
-    yield f"http://127.0.0.1:{server.server_address[1]}"
-    server.shutdown()
-    server.server_close()
+    with serve_hub(
+        monkeypatch, tmp_path / "cache", FILES.get, lambda path: "bert-base-chinese" in path
+    ) as served:
+        yield served.endpoint
 
 
 @pytest.fixture

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
-
 import pytest
 import torch
 
@@ -13,7 +11,6 @@ from uer.config.model import ModelConfig
 from uer.errors import CheckpointError, ConfigError
 from uer.models.build import build_model
 from uer.tokenizers import build_tokenizer, load_tokenizer
-from uer.utils.files import repository_root
 
 SPECIAL = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
 OLD = [*SPECIAL, "un", "##able", "##do", "甲", "乙", "do"]
@@ -30,14 +27,10 @@ CONFIG = ModelConfig(
 
 
 @pytest.fixture
-def main(tmp_path):
+def main(tmp_path, load_script):
     for name, tokens in (("old.txt", OLD), ("new.txt", NEW)):
         (tmp_path / name).write_text("\n".join(tokens) + "\n", encoding="utf-8")
-    path = repository_root() / "scripts" / "dynamic_vocab_adapter.py"
-    spec = importlib.util.spec_from_file_location("adapter_script", path)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module.main
+    return load_script("scripts/dynamic_vocab_adapter.py").main
 
 
 FILES = ["--old_model_path", "old.bin", "--new_vocab_path", "new.txt", "--new_model_path", "new.bin"]

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from tests.generation import oracle
-from tests.scripts.test_generate_lm import load_script
+from tests.loading import load_script
 from uer.checkpoints import write_state
 from uer.cli import run
 from uer.tokenizers import build_tokenizer
@@ -19,7 +19,7 @@ TEXT = "一丁丂七丄万丈三上下丌不与丏丐丑丒专且丕世丗丘丙
 
 @pytest.fixture(scope="module")
 def script():
-    return load_script("evaluate_lm")
+    return load_script("scripts/evaluate_lm.py")
 
 
 @pytest.fixture(scope="module")

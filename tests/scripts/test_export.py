@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
 from pathlib import Path
 
@@ -18,7 +17,6 @@ from uer.models.build import build_model
 from uer.tasks.body import task_body
 from uer.tasks.classifier import ClassifierModel
 from uer.tokenizers import build_tokenizer
-from uer.utils.files import repository_root
 
 CONFIG = ModelConfig(
     emb_size=32,
@@ -33,12 +31,8 @@ TOKENS = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *"好书坏a", "##b"]
 
 
 @pytest.fixture
-def main():
-    path = repository_root() / "scripts" / "export.py"
-    spec = importlib.util.spec_from_file_location("export_script", path)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module.main
+def main(load_script):
+    return load_script("scripts/export.py").main
 
 
 @pytest.fixture

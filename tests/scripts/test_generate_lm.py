@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
 from pathlib import Path
 
@@ -10,6 +9,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from tests.loading import load_script
 from uer.checkpoints import write_state
 from uer.cli import run
 from uer.config.model import ModelConfig
@@ -49,16 +49,9 @@ FLAGS_2021 = [
 ]
 
 
-def load_script(name: str):
-    spec = importlib.util.spec_from_file_location(f"script_{name}", ROOT / "scripts" / f"{name}.py")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
 @pytest.fixture(scope="module")
 def script():
-    return load_script("generate_lm")
+    return load_script("scripts/generate_lm.py")
 
 
 @pytest.fixture

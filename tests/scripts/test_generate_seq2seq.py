@@ -11,7 +11,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from tests.scripts.test_generate_lm import load_script
+from tests.loading import load_script
 from uer.checkpoints import write_state
 from uer.cli import run
 from uer.config.model import ModelConfig
@@ -31,7 +31,7 @@ FLAGS_2021 = shlex.split(
 
 @pytest.fixture(scope="module")
 def script():
-    return load_script("generate_seq2seq")
+    return load_script("scripts/generate_seq2seq.py")
 
 
 @pytest.fixture

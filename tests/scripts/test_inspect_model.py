@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
-
 import pytest
 import torch
 from safetensors.torch import load_file
@@ -14,7 +12,6 @@ from uer.checkpoints import write_state
 from uer.config.model import ModelConfig
 from uer.errors import CheckpointError
 from uer.models.build import build_model
-from uer.utils.files import repository_root
 
 CONFIG = ModelConfig(
     emb_size=8, hidden_size=8, feedforward_size=16, heads_num=2, layers_num=2, tie_weights=True
@@ -24,12 +21,8 @@ BOTH = "embedding.word.embedding.weight = tgt_embedding.word.embedding.weight"
 
 
 @pytest.fixture
-def main():
-    path = repository_root() / "scripts" / "inspect_model.py"
-    spec = importlib.util.spec_from_file_location("inspect_script", path)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module.main
+def main(load_script):
+    return load_script("scripts/inspect_model.py").main
 
 
 def said(main, capsys, *words):

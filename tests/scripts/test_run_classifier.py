@@ -4,17 +4,19 @@ import json
 import random
 import subprocess
 import sys
+from functools import partial
 from pathlib import Path
 
 import pytest
 import torch
 
-from tests.tasks.scripts import TINY, Folder, script, sentence, words
+from tests.tasks import scripts
+from tests.tasks.scripts import TINY, Folder, finetune, sentence, words
 from uer.checkpoints import read_companion, read_state
 from uer.errors import CheckpointError, ConfigError, DataError
 from uer.utils.files import repository_root
 
-TRAIN, INFER = "finetune/run_classifier", "inference/run_classifier_infer"
+train, infer = partial(finetune, "run_classifier"), partial(scripts.infer, "run_classifier")
 
 
 @pytest.fixture
@@ -29,32 +31,6 @@ def folder(tmp_path):
     )
     folder.table("pairs.tsv", ["label", "text_a", "text_b"], [[a, b, sentence(rng, 1, 4)] for a, b in rows])
     return folder
-
-
-def train(folder, rows="rows.tsv", **flags):
-    settings = {
-        "train_path": folder / rows,
-        "dev_path": folder / rows,
-        "output_model_path": folder / "model.bin",
-        "vocab_path": folder.vocab,
-        "config_path": folder.config,
-        "learning_rate": 3e-3,
-        "batch_size": 16,
-        "epochs_num": 2,
-        "precision": "fp32",
-        **flags,
-    }
-    return script(TRAIN).main(words(**settings))
-
-
-def infer(folder, rows="rows.tsv", **flags):
-    settings = {
-        "load_model_path": folder / "model.bin",
-        "test_path": folder / rows,
-        "prediction_path": folder / "out.tsv",
-        **flags,
-    }
-    return script(INFER).main(words(**settings))
 
 
 @pytest.mark.parametrize(
@@ -263,7 +239,7 @@ def test_standing_in_a_pipe(folder):
     expected = (folder.path / "out.tsv").read_text()
     command = [
         sys.executable,
-        str(repository_root() / f"{INFER}.py"),
+        str(repository_root() / "inference" / "run_classifier_infer.py"),
         *words(load_model_path=folder / "model.bin"),
     ]
     process = subprocess.Popen(

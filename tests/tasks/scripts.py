@@ -1,12 +1,10 @@
 """Small files and models for tests that run a script's `main` in this process."""
 
-import importlib.util
 import json
 import random
-import sys
 from pathlib import Path
 
-from uer.utils.files import repository_root
+from tests.loading import load_script
 
 SPECIAL = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
 LETTERS = list("abcdefghijklmnopqrstuvwxyz")
@@ -27,13 +25,7 @@ TINY = {
 
 def script(name: str):
     """A script's module, loaded from its file; its `main` takes words."""
-    spec = importlib.util.spec_from_file_location(
-        "script_" + name.replace("/", "_"), repository_root() / f"{name}.py"
-    )
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module
-    spec.loader.exec_module(module)
-    return module
+    return load_script(f"{name}.py")
 
 
 def words(**flags) -> list[str]:
@@ -107,3 +99,14 @@ def infer(name: str, folder: Folder, rows: str = "rows.tsv", **flags) -> int:
         "prediction_path": folder / "out.tsv",
     }
     return script(f"inference/{name}_infer").main(words(**{**settings, **flags}))
+
+
+def pretrain(folder: Folder, rng: random.Random) -> str:
+    """A masked language model after one step on random letters; its path."""
+    corpus = folder.write("corpus.txt", "".join(f"{sentence(rng)}\n" for _ in range(20)))
+    common = {"vocab_path": folder.vocab, "dataset_path": folder / "d.pt"}
+    script("preprocess").main(words(corpus_path=corpus, data_processor="mlm", seq_length=16, **common))
+    steps = {"total_steps": 1, "save_checkpoint_steps": 1}
+    output = {"output_model_path": folder / "pre.bin", "config_path": folder.config, "target": "mlm"}
+    script("pretrain").main(words(**common, **steps, **output))
+    return folder / "pre.bin-1"

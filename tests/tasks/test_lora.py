@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import nn
 
-from tests.tasks.scripts import Folder, finetune, infer, script, sentence, words
+from tests.tasks.scripts import Folder, finetune, infer, pretrain, script, sentence, words
 from uer.checkpoints import read_companion, read_state
 from uer.errors import CheckpointError, ConfigError
 from uer.layers.lora import LoraLinear
@@ -19,13 +19,7 @@ from uer.tasks.classifier import ClassifierModel
 def trained(tmp_path_factory):
     """A pre-trained model, and a classifier fine-tuned on it by adapters."""
     folder, rng = Folder(tmp_path_factory.mktemp("lora")), random.Random(2)
-    corpus = folder.write("corpus.txt", "".join(f"{sentence(rng)}\n" for _ in range(20)))
-    common = {"vocab_path": folder.vocab, "dataset_path": folder / "d.pt"}
-    script("preprocess").main(words(corpus_path=corpus, data_processor="mlm", seq_length=16, **common))
-    script("pretrain").main(
-        words(output_model_path=folder / "pre.bin", config_path=folder.config, total_steps=1, target="mlm",
-              save_checkpoint_steps=1, **common)
-    )  # fmt: skip
+    pretrain(folder, rng)
     rows = [[rng.choice("xy"), sentence(rng)] for _ in range(64)]
     folder.table("rows.tsv", ["label", "text_a"], rows)
     tune(folder, test_path=folder / "rows.tsv", lora_dropout=0.1, epochs_num=4)

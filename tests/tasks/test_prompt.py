@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from tests.tasks.golden import Golden, close, tensors
-from tests.tasks.scripts import Folder, finetune, infer, script, sentence, words
+from tests.tasks.scripts import Folder, finetune, infer, pretrain, sentence
 from uer.errors import ConfigError, DataError
 from uer.tasks.predict import evaluate
 from uer.tasks.prompt import Prompt, PromptModel, PromptTask, read_prompt
@@ -184,13 +184,7 @@ def test_64_rows_are_memorised(tmp_path, capsys):
 
 def test_zero_epochs_evaluate_what_was_pretrained(tmp_path, capsys):
     folder, rng = Folder(tmp_path), random.Random(2)
-    corpus = folder.write("corpus.txt", "".join(f"{sentence(rng)}\n" for _ in range(20)))
-    common = {"vocab_path": folder.vocab, "dataset_path": folder / "d.pt"}
-    script("preprocess").main(words(corpus_path=corpus, data_processor="mlm", seq_length=16, **common))
-    script("pretrain").main(
-        words(output_model_path=folder / "pre.bin", config_path=folder.config, total_steps=1, target="mlm",
-              save_checkpoint_steps=1, **common)
-    )  # fmt: skip
+    pretrain(folder, rng)
     prompts = {"mine": {"template": "[TEXT_A][ANS]", "answer_words": {"0": "a", "1": "b"}}}
     path = folder.write("prompts.json", json.dumps(prompts))
     folder.table("rows.tsv", ["label", "text_a"], [[i % 2, sentence(rng)] for i in range(10)])

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import socket
 from collections.abc import Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -78,18 +79,7 @@ def create_app(models: Sequence[Ability]) -> FastAPI:
     # A foreign page that has its own name point here gets no answer.
     app.add_middleware(TrustedHostMiddleware, allowed_hosts=[HOST, "localhost"])
 
-    def pick(question: Question, ability: str) -> Any:
-        """The model that is asked.
-
-        Raises:
-            ConfigError: there is no such model, or it cannot do this.
-        """
-        if question.model >= len(models):
-            raise ConfigError(f"there is no model number {question.model}; the page has {len(models)}.")
-        model = models[question.model]
-        if model.ability != ability:
-            raise ConfigError(f"{model.described.path} cannot {ability}; it can {model.ability}.")
-        return model
+    pick = partial(_asked, models)
 
     @app.exception_handler(UerError)
     def refused(request: Request, error: UerError) -> JSONResponse:
@@ -134,6 +124,20 @@ def create_app(models: Sequence[Ability]) -> FastAPI:
         return StreamingResponse(_lines(first, parts), media_type="application/x-ndjson")
 
     return app
+
+
+def _asked(models: Sequence[Ability], question: Question, ability: str) -> Any:
+    """The model that is asked.
+
+    Raises:
+        ConfigError: there is no such model, or it cannot do this.
+    """
+    if question.model >= len(models):
+        raise ConfigError(f"there is no model number {question.model}; the page has {len(models)}.")
+    model = models[question.model]
+    if model.ability != ability:
+        raise ConfigError(f"{model.described.path} cannot {ability}; it can {model.ability}.")
+    return model
 
 
 def _lines(first: dict[str, Any], parts: Iterator[dict[str, Any]]) -> Iterator[str]:
