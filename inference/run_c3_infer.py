@@ -9,9 +9,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from uer.cli import run
 from uer.config.inference import KeptKeyOptions, LongRowOptions
-from uer.config.model import ModelConfig
 from uer.config.tasks import ChoiceOptions
-from uer.opts.finetune import inference_command
+from uer.opts.finetune import inference_command, saved_predictor
 from uer.opts.tasks import saved_choice_options
 from uer.opts.tokenizer import chosen_tokenizer
 
@@ -25,21 +24,18 @@ COMMAND = inference_command(
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Options → log → tokenizer → task → model → load (strict) → read → predict → write."""
-    chosen = COMMAND.parse(argv)
+    """Options, log → tokenizer → task → model → load (strict) → read → predict → write."""
+    chosen = COMMAND.start(argv)
     options = chosen[KeptKeyOptions]
-    chosen.start_log()
 
     from uer.tasks.c3 import C3Task, answers
     from uer.tasks.choice import ChoiceModel
     from uer.tasks.output import line_writer
-    from uer.tasks.predict import Predictor
     from uer.tasks.table import arriving
 
     tokenizer = chosen_tokenizer(chosen)
     task = C3Task(tokenizer, **saved_choice_options(chosen, ChoiceOptions))
-    model = ChoiceModel.build(chosen[ModelConfig], len(tokenizer))
-    predictor = Predictor(task, model, options, chosen.companion)
+    predictor = saved_predictor(chosen, task, ChoiceModel.build, files=KeptKeyOptions)
 
     questions = arriving(options.test_path, task.stream(options.test_path, answered=False))
     with predictor, line_writer(options.output) as writer:

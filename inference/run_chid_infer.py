@@ -9,9 +9,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from uer.cli import run
 from uer.config.inference import PIPE, DocumentOptions
-from uer.config.model import ModelConfig
 from uer.config.tasks import IdiomOptions
-from uer.opts.finetune import inference_command, saved_cut_tokenizer
+from uer.opts.finetune import inference_command, saved_cut_tokenizer, saved_predictor
 from uer.opts.tasks import saved_choice_options
 
 COMMAND = inference_command(
@@ -23,21 +22,18 @@ COMMAND = inference_command(
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Options → log → tokenizer → task → model → load (strict) → read → predict → write."""
-    chosen = COMMAND.parse(argv)
+    """Options, log → tokenizer → task → model → load (strict) → read → predict → write."""
+    chosen = COMMAND.start(argv)
     options = chosen[DocumentOptions]
-    chosen.start_log()
 
     from uer.tasks.chid import ChidTask, fill
     from uer.tasks.choice import ChoiceModel
     from uer.tasks.output import object_writer
-    from uer.tasks.predict import Predictor
     from uer.tasks.table import arriving
 
     tokenizer = saved_cut_tokenizer(chosen, "char")
     task = ChidTask(tokenizer, **saved_choice_options(chosen, IdiomOptions))
-    model = ChoiceModel.build(chosen[ModelConfig], len(tokenizer))
-    predictor = Predictor(task, model, options, chosen.companion)
+    predictor = saved_predictor(chosen, task, ChoiceModel.build, files=DocumentOptions)
 
     streams = options.test_path == PIPE
     with object_writer(options.output, 2, streams=streams) as write:

@@ -27,9 +27,8 @@ COMMAND = inference_command(
 
 def main(argv: list[str] | None = None) -> int:
     """Options → log → tokenizer → task → model → read → for each fold: load (strict), predict → write."""
-    chosen = COMMAND.parse(argv)
+    chosen = COMMAND.start(argv)
     options, output = chosen[FoldOptions], chosen[ScoreOutputOptions]
-    chosen.start_log()
 
     from uer.metrics.classification import softmax
     from uer.tasks.classifier import ClassifierModel, ClassifierTask, saved_labels

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from functools import partial
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
@@ -15,8 +16,7 @@ from uer.config.inference import (
     MultiTaskInferenceOptions,
     ScoreOutputOptions,
 )
-from uer.config.model import ModelConfig
-from uer.opts.finetune import inference_command, saved_text_options
+from uer.opts.finetune import inference_command, saved_predictor, saved_text_options
 from uer.opts.tokenizer import chosen_tokenizer
 
 COMMAND = inference_command(
@@ -30,29 +30,26 @@ COMMAND = inference_command(
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Options → log → tokenizer → tasks → model → load (strict) → read → predict → write."""
-    chosen = COMMAND.parse(argv)
+    """Options, log → tokenizer → tasks → model → load (strict) → read → predict → write."""
+    chosen = COMMAND.start(argv)
     options, output = chosen[InferenceOptions], chosen[ScoreOutputOptions]
-    chosen.start_log()
 
     from uer.tasks.classifier import ClassifierTask
     from uer.tasks.multi_task import MultiTask, MultiTaskModel, saved_label_lists
-    from uer.tasks.output import table_writer
-    from uer.tasks.predict import Predictor
-    from uer.tasks.table import read_chunks
+    from uer.tasks.predict import predict_table
 
     tokenizer = chosen_tokenizer(chosen)
     sizes = chosen[MultiTaskInferenceOptions].labels_num_list
     lists = saved_label_lists(options.load_model_path, chosen.companion, sizes)
     settings = saved_text_options(chosen)
     task = MultiTask([ClassifierTask(tokenizer, labels, **settings) for labels in lists])
-    model = MultiTaskModel.build(chosen[ModelConfig], len(tokenizer), task.sizes)
-    predictor = Predictor(task, model, options, chosen.companion)
+    predictor = saved_predictor(chosen, task, partial(MultiTaskModel.build, sizes=task.sizes))
 
-    with predictor, table_writer(options.output, options.keep_columns) as writer:
-        for rows in read_chunks(options.test_path, ("text_a", *options.keep_columns), ("text_b",)):
-            logits = predictor.logits(task.tasks[0].encode(rows))
-            writer.write(task.columns(logits, output.output_logits, output.output_prob), rows)
+    def columns(rows: list[dict[str, str]]) -> dict[str, list[str]]:
+        logits = predictor.logits(task.tasks[0].encode(rows))
+        return task.columns(logits, output.output_logits, output.output_prob)
+
+    predict_table(predictor, options, columns, optional=("text_b",))
     return 0
 
 

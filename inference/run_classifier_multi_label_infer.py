@@ -10,8 +10,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from uer.cli import run
 from uer.config.finetune import SingleTextOptions
 from uer.config.inference import InferenceOptions, LongRowOptions, ScoreOutputOptions, ThresholdOptions
-from uer.config.model import ModelConfig
-from uer.opts.finetune import inference_command, saved_setting, saved_text_options
+from uer.opts.finetune import inference_command, saved_predictor, saved_setting, saved_text_options
 from uer.opts.tokenizer import chosen_tokenizer
 
 COMMAND = inference_command(
@@ -25,29 +24,26 @@ COMMAND = inference_command(
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Options → log → tokenizer → task → model → load (strict) → read → predict → write."""
-    chosen = COMMAND.parse(argv)
+    """Options, log → tokenizer → task → model → load (strict) → read → predict → write."""
+    chosen = COMMAND.start(argv)
     options, output = chosen[InferenceOptions], chosen[ScoreOutputOptions]
-    chosen.start_log()
 
     from uer.tasks.classifier import saved_labels
     from uer.tasks.multi_label import MultiLabelModel, MultiLabelTask
-    from uer.tasks.output import table_writer
-    from uer.tasks.predict import Predictor
-    from uer.tasks.table import read_chunks
+    from uer.tasks.predict import predict_table
 
     tokenizer = chosen_tokenizer(chosen)
     typed = chosen.written.get("labels_num")
     labels = saved_labels(options.load_model_path, chosen.companion, typed, task=MultiLabelTask.name)
     threshold = saved_setting(chosen, "threshold", chosen[ThresholdOptions].threshold, fixed=False)
     task = MultiLabelTask(tokenizer, labels, threshold=threshold, **saved_text_options(chosen))
-    model = MultiLabelModel.build(chosen[ModelConfig].replace(labels_num=len(labels)), len(tokenizer))
-    predictor = Predictor(task, model, options, chosen.companion)
+    predictor = saved_predictor(chosen, task, MultiLabelModel.build, labels_num=len(labels))
 
-    with predictor, table_writer(options.output, options.keep_columns) as writer:
-        for rows in read_chunks(options.test_path, ("text_a", *options.keep_columns), ("text_b",)):
-            logits = predictor.logits(task.encode(rows))
-            writer.write(task.columns(logits, output.output_logits, output.output_prob), rows)
+    def columns(rows: list[dict[str, str]]) -> dict[str, list[str]]:
+        logits = predictor.logits(task.encode(rows))
+        return task.columns(logits, output.output_logits, output.output_prob)
+
+    predict_table(predictor, options, columns, optional=("text_b",))
     return 0
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from functools import partial
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
@@ -10,8 +11,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from uer.cli import run
 from uer.config.finetune import PromptOptions
 from uer.config.inference import InferenceOptions, LongRowOptions, ScoreOutputOptions
-from uer.config.model import ModelConfig
-from uer.opts.finetune import inference_command, saved_length_options
+from uer.opts.finetune import inference_command, saved_length_options, saved_predictor
 from uer.opts.tokenizer import chosen_tokenizer
 
 COMMAND = inference_command(
@@ -24,16 +24,13 @@ COMMAND = inference_command(
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Options → log → tokenizer → prompt, task → model → load (strict) → read → predict → write."""
-    chosen = COMMAND.parse(argv)
+    """Options, log → tokenizer → prompt, task → model → load (strict) → read → predict → write."""
+    chosen = COMMAND.start(argv)
     options, output, prompts = chosen[InferenceOptions], chosen[ScoreOutputOptions], chosen[PromptOptions]
-    chosen.start_log()
 
     from uer.tasks.classifier import prediction_columns
-    from uer.tasks.output import table_writer
-    from uer.tasks.predict import Predictor
+    from uer.tasks.predict import predict_table
     from uer.tasks.prompt import Prompt, PromptModel, PromptTask, read_prompt
-    from uer.tasks.table import read_chunks
 
     tokenizer = chosen_tokenizer(chosen)
     saved = None if chosen.companion is None else chosen.companion.extra.get("prompt")
@@ -42,14 +39,13 @@ def main(argv: list[str] | None = None) -> int:
     else:
         prompt = Prompt(**saved, tokenizer=tokenizer)
     task = PromptTask(tokenizer, prompt, **saved_length_options(chosen))
-    model = PromptModel.build(chosen[ModelConfig], len(tokenizer), prompt.answers)
-    predictor = Predictor(task, model, options, chosen.companion)
+    predictor = saved_predictor(chosen, task, partial(PromptModel.build, answers=prompt.answers))
 
-    with predictor, table_writer(options.output, options.keep_columns) as writer:
-        for rows in read_chunks(options.test_path, (*task.columns(), *options.keep_columns)):
-            logits = predictor.logits(task.encode(rows))
-            columns = prediction_columns(task.labels, logits, output.output_logits, output.output_prob)
-            writer.write(columns, rows)
+    def columns(rows: list[dict[str, str]]) -> dict[str, list[str]]:
+        logits = predictor.logits(task.encode(rows))
+        return prediction_columns(task.labels, logits, output.output_logits, output.output_prob)
+
+    predict_table(predictor, options, columns, required=task.columns())
     return 0
 
 

@@ -10,9 +10,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from uer.cli import run
 from uer.config.inference import PIPE, DocumentOptions
-from uer.config.model import ModelConfig
 from uer.config.tasks import QaInferenceOptions
-from uer.opts.finetune import inference_command, saved_cut_tokenizer
+from uer.opts.finetune import inference_command, saved_cut_tokenizer, saved_predictor
 from uer.opts.tasks import saved_qa_options
 
 COMMAND = inference_command(
@@ -24,22 +23,20 @@ COMMAND = inference_command(
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Options → log → tokenizer → task → model → load (strict) → read → predict → write."""
-    chosen = COMMAND.parse(argv)
+    """Options, log → tokenizer → task → model → load (strict) → read → predict → write."""
+    chosen = COMMAND.start(argv)
     options, asked = chosen[DocumentOptions], chosen[QaInferenceOptions]
-    chosen.start_log()
 
     from uer.data.documents import read_stream
     from uer.tasks.extractive_qa import QaModel, QaTask
     from uer.tasks.output import object_writer
-    from uer.tasks.predict import Predictor
     from uer.tasks.qa_files import document_queries
     from uer.tasks.table import arriving
     from uer.utils.files import atomic_write
 
     tokenizer = saved_cut_tokenizer(chosen, "char")
     task = QaTask(tokenizer, **saved_qa_options(chosen))
-    predictor = Predictor(task, QaModel.build(chosen[ModelConfig], len(tokenizer)), options, chosen.companion)
+    predictor = saved_predictor(chosen, task, QaModel.build, files=DocumentOptions)
 
     path, best = options.test_path, {}
     documents = (document_queries(whole, answered=False) for whole in read_stream(path))

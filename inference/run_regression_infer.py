@@ -10,8 +10,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from uer.cli import run
 from uer.config.finetune import SingleTextOptions
 from uer.config.inference import InferenceOptions, LongRowOptions
-from uer.config.model import ModelConfig
-from uer.opts.finetune import inference_command, saved_text_options
+from uer.opts.finetune import inference_command, saved_predictor, saved_text_options
 from uer.opts.tokenizer import chosen_tokenizer
 
 COMMAND = inference_command(
@@ -23,25 +22,20 @@ COMMAND = inference_command(
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Options → log → tokenizer → task → model → load (strict) → read → predict → write."""
-    chosen = COMMAND.parse(argv)
+    """Options, log → tokenizer → task → model → load (strict) → read → predict → write."""
+    chosen = COMMAND.start(argv)
     options = chosen[InferenceOptions]
-    chosen.start_log()
 
-    from uer.tasks.output import table_writer
-    from uer.tasks.predict import Predictor
+    from uer.tasks.predict import predict_table
     from uer.tasks.regression import RegressionModel, RegressionTask
-    from uer.tasks.table import read_chunks
 
-    tokenizer = chosen_tokenizer(chosen)
-    task = RegressionTask(tokenizer, **saved_text_options(chosen))
-    model = RegressionModel.build(chosen[ModelConfig], len(tokenizer))
-    predictor = Predictor(task, model, options, chosen.companion)
+    task = RegressionTask(chosen_tokenizer(chosen), **saved_text_options(chosen))
+    predictor = saved_predictor(chosen, task, RegressionModel.build)
 
-    with predictor, table_writer(options.output, options.keep_columns) as writer:
-        for rows in read_chunks(options.test_path, ("text_a", *options.keep_columns), ("text_b",)):
-            predicted = predictor.logits(task.encode(rows))[:, 0]
-            writer.write({"label": [str(number) for number in predicted.tolist()]}, rows)
+    def columns(rows: list[dict[str, str]]) -> dict[str, list[str]]:
+        return {"label": [str(number) for number in predictor.logits(task.encode(rows))[:, 0].tolist()]}
+
+    predict_table(predictor, options, columns, optional=("text_b",))
     return 0
 
 

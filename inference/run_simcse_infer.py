@@ -10,8 +10,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from uer.cli import run
 from uer.config.inference import LongRowOptions, VectorInferenceOptions
-from uer.config.model import ModelConfig
-from uer.opts.finetune import inference_command, saved_length_options
+from uer.opts.finetune import inference_command, saved_length_options, saved_predictor
 from uer.opts.tokenizer import chosen_tokenizer
 
 COMMAND = inference_command(
@@ -23,22 +22,19 @@ COMMAND = inference_command(
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Options → log → tokenizer → task → model → load (strict) → read → predict → write."""
-    chosen = COMMAND.parse(argv)
+    """Options, log → tokenizer → task → model → load (strict) → read → predict → write."""
+    chosen = COMMAND.start(argv)
     options = chosen[VectorInferenceOptions]
-    chosen.start_log()
 
     from uer.tasks.output import table_writer
     from uer.tasks.pairs import check_npy, cosines, write_vectors
-    from uer.tasks.predict import Predictor
     from uer.tasks.simcse import SimcseModel, SimcseTask
     from uer.tasks.table import read_chunks
 
     check_npy(options.vectors_path)
     tokenizer = chosen_tokenizer(chosen)
     task = SimcseTask(tokenizer, **saved_length_options(chosen))
-    model = SimcseModel.build(chosen[ModelConfig], len(tokenizer))
-    predictor = Predictor(task, model, options, chosen.companion)
+    predictor = saved_predictor(chosen, task, SimcseModel.build, files=VectorInferenceOptions)
 
     path, kept, pairs = options.prediction_path, [], ("text_a",)
     if path is not None:
@@ -46,7 +42,7 @@ def main(argv: list[str] | None = None) -> int:
     output = nullcontext() if path is None else table_writer(path, options.keep_columns)
     with predictor, output as writer:
         for rows in read_chunks(options.test_path, pairs, ("text_b",) if writer is None else ()):
-            vectors = predictor.computed(task.encode(rows), model.stacked)
+            vectors = predictor.computed(task.encode(rows), predictor.model.stacked)
             kept.append(vectors if "text_b" in rows[0] else vectors[:, :1])
             if writer is not None:
                 writer.write({"similarity": cosines(vectors)}, rows)

@@ -9,9 +9,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from uer.cli import run
 from uer.config.inference import InferenceOptions
-from uer.config.model import ModelConfig
 from uer.config.tasks import Text2textOptions
-from uer.opts.finetune import inference_command
+from uer.opts.finetune import inference_command, saved_predictor
 from uer.opts.tasks import saved_text2text_options
 from uer.opts.tokenizer import chosen_tokenizer
 
@@ -19,26 +18,24 @@ COMMAND = inference_command("run_text2text_infer", "Write a text for each text."
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Options → log → tokenizer → task → model → load (strict) → read → predict → write."""
-    chosen = COMMAND.parse(argv)
+    """Options, log → tokenizer → task → model → load (strict) → read → predict → write."""
+    chosen = COMMAND.start(argv)
     options = chosen[InferenceOptions]
-    chosen.start_log()
 
-    from uer.tasks.output import table_writer
-    from uer.tasks.predict import Predictor
-    from uer.tasks.table import read_chunks
+    from uer.tasks.predict import predict_table
     from uer.tasks.text2text import Text2textTask
 
     task = Text2textTask(chosen_tokenizer(chosen), **saved_text2text_options(chosen))
-    predictor = Predictor(task, task.model(chosen[ModelConfig]), options, chosen.companion)
+    predictor = saved_predictor(chosen, task, lambda config, _: task.model(config))
 
-    with predictor, table_writer(options.output, options.keep_columns) as writer:
-        for rows in read_chunks(options.test_path, ("text_a", *options.keep_columns), ("text_b", "prefix")):
-            texts = [""] * len(rows)
-            for batch, ids in predictor.stream(task.encode(rows)):
-                for number, text in zip(batch.ids, task.texts(ids)):
-                    texts[number] = text
-            writer.write({"label": texts}, rows)
+    def columns(rows: list[dict[str, str]]) -> dict[str, list[str]]:
+        texts = [""] * len(rows)
+        for batch, ids in predictor.stream(task.encode(rows)):
+            for number, text in zip(batch.ids, task.texts(ids)):
+                texts[number] = text
+        return {"label": texts}
+
+    predict_table(predictor, options, columns, optional=("text_b", "prefix"))
     return 0
 
 

@@ -9,9 +9,8 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from uer.cli import run
-from uer.config.model import ModelConfig
 from uer.config.uie import UieFiles, UieInferenceOptions
-from uer.opts.finetune import inference_command
+from uer.opts.finetune import inference_command, saved_predictor
 from uer.opts.tokenizer import chosen_tokenizer
 from uer.opts.uie import saved_uie_options
 
@@ -24,22 +23,18 @@ COMMAND = inference_command(
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Options → log → tokenizer → task → model → load (strict) → read → predict → write."""
-    chosen = COMMAND.parse(argv)
+    """Options, log → tokenizer → task → model → load (strict) → read → predict → write."""
+    chosen = COMMAND.start(argv)
     options, asked = chosen[UieFiles], chosen[UieInferenceOptions]
-    chosen.start_log()
 
     from uer.tasks.output import write_document
-    from uer.tasks.predict import Predictor
     from uer.tasks.uie import UieModel, UieTask
     from uer.tasks.uie_files import read_open
     from uer.tasks.uie_schema import extract, read_schema
 
     tokenizer = chosen_tokenizer(chosen)
     task = UieTask(tokenizer, **saved_uie_options(chosen))
-    predictor = Predictor(
-        task, UieModel.build(chosen[ModelConfig], len(tokenizer)), options, chosen.companion
-    )
+    predictor = saved_predictor(chosen, task, UieModel.build, files=UieFiles)
 
     rows = read_open(options.test_path, prompted=asked.schema_path is None)
     if asked.schema_path is None:

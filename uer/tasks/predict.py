@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-from uer.config.inference import PredictorOptions
+from uer.config.inference import InferenceOptions, PredictorOptions
 from uer.data.batch import Batch
 from uer.metrics import Metric
+from uer.tasks.output import table_writer
 from uer.tasks.overflow import LongRows
 from uer.tasks.rows import Examples
 from uer.tasks.setup import load_saved, pick_device, pick_precision
+from uer.tasks.table import read_chunks
 from uer.training.precision import Precision
 from uer.training.windows import to_tensors
 
@@ -192,3 +194,26 @@ class Predictor:
         self.seen.add(examples)
         common = {"batch_size": self.batch_size, "precision": self.precision, "compute": compute}
         return in_order(self.model, self.task, examples, **common)
+
+
+def predict_table(
+    predictor: Predictor,
+    options: InferenceOptions,
+    columns: Callable[[list[dict[str, str]]], Mapping[str, Sequence[str]]],
+    *,
+    required: Sequence[str] = ("text_a",),
+    optional: Sequence[str] = (),
+) -> None:
+    """Read the table `--test_path` chunk by chunk, and write what is predicted for its rows.
+
+    Args:
+        columns: rows → predicted columns.
+        required, optional: the columns that are read, besides those that are kept.
+
+    Raises:
+        DataError: see `uer.data.readers.read_tsv`; or there is no row.
+    """
+    kept = options.keep_columns
+    with predictor, table_writer(options.output, kept) as writer:
+        for rows in read_chunks(options.test_path, (*required, *kept), optional):
+            writer.write(columns(rows), rows)
