@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 from uer.checkpoints.companion import read_companion
 from uer.checkpoints.loader import SEGMENT_TABLE, load_into
@@ -21,6 +22,11 @@ OF_THE_RUN = (
     "stream_0",
     "stream_1",
 )
+
+
+def settings_of(config: ModelConfig) -> dict[str, Any]:
+    """What the key `teacher` says of a model with this configuration."""
+    return {name: value for name, value in config.to_dict().items() if name not in OF_THE_RUN}
 
 
 def with_teacher(config: ModelConfig, path: str | Path | None) -> ModelConfig:
@@ -47,8 +53,7 @@ def with_teacher(config: ModelConfig, path: str | Path | None) -> ModelConfig:
             f"--target {' '.join(needing)} learns from a teacher; name its weights with --teacher_path."
         )
     found = read_companion(path)
-    said = {} if found is None else found.config.to_dict()
-    settings = {name: value for name, value in said.items() if name not in OF_THE_RUN}
+    settings = {} if found is None else settings_of(found.config)
     head = [soft_head(config)] if "soft" in needing else []
     return config.replace(teacher={**settings, "target": head, **(config.teacher or {})})
 

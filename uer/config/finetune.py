@@ -184,7 +184,8 @@ class DistillOptions(Options):
         """Labels are for heads."""
         if self.hard_share and "soft" not in self.distill:
             raise ConfigError(
-                "--hard_share trains the head on true labels, beside --distill soft; add soft, or leave it out."
+                "--hard_share trains the head on true labels, beside --distill soft; add soft, or leave it "
+                "out."
             )
         if len(set(self.distill)) != len(self.distill):
             raise ConfigError(f"--distill names something twice: {' '.join(self.distill)}.")

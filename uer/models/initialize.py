@@ -20,11 +20,11 @@ def initialize(model: nn.Module, *, deep_init: bool = False, names: Iterable[str
     Args:
         names: only these parameters, for what a loaded file lacks.
     """
-    wanted = None if names is None else set(names)
+    wanted = set(model.state_dict() if names is None else names)  # a frozen teacher's are not among them
     depth = model.config.layers_num if deep_init else 0
     with torch.no_grad():
         for name, parameter in model.named_parameters():
-            if wanted is None or name in wanted:
+            if name in wanted:
                 _fill(name, parameter, depth)
 
 

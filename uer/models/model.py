@@ -55,7 +55,7 @@ class Targets(nn.Module):
 
 
 @dataclass
-class _Passes:
+class Passes:
     """What targets may ask of a model; see `uer.targets.term.Run`."""
 
     model: Model
@@ -76,20 +76,25 @@ class _Passes:
 
     @property
     def streams(self) -> Inputs:
+        """The id streams of the source, as the model read them."""
         return self.source.streams
 
     @property
     def mask(self) -> str:
+        """What the encoder's attention may see, as `--mask` says."""
         return self.model.encoder.mask
 
     @cached_property
     def teacher(self) -> EncoderOutput:
+        """What the frozen teacher makes of the same source; its layers too where the model's own are read."""
         return self({}, partner="teacher", all_layers=self.first.layers is not None)
 
     def head(self, name: str, *, partner: str | None = None) -> nn.Module:
+        """The target of this name, of the model or of a partner."""
         return getattr((self.model if partner is None else getattr(self.model, partner)).target, name)
 
     def scores(self, number: int, *, partner: str | None = None) -> Tensor:
+        """Attention scores of a layer in the first pass; those of a partner carry no gradient."""
         if partner is None:
             return self.model.encoder.scores(self.first.layers, number, self.source.layout)
         with torch.no_grad():
@@ -137,10 +142,16 @@ class Model(nn.Module):
         self.tgt_embedding, self.decoder, self.target = tgt_embedding, decoder, target
         self.target_weights: dict[str, float] = {}
         for name in PARTNERS:
-            self.register_module(name, (partners or {}).get(name))
-        for partner in self._frozen():
-            partner.requires_grad_(False)
-        if self._frozen():  # their weights stand in a file of their own
+            self.register_module(name, None)
+        for name, partner in (partners or {}).items():
+            self.take_partner(name, partner)
+
+    def take_partner(self, name: str, partner: Model) -> None:
+        """Put a model beside this one, under a name of `uer.config.model.PARTNERS`."""
+        self.register_module(name, partner)
+        if name in FROZEN:
+            partner.requires_grad_(False).eval()
+            # Its weights stand in a file of their own.
             self.register_state_dict_post_hook(_without_frozen)
             self.register_load_state_dict_post_hook(_expect_no_frozen)
 
@@ -187,9 +198,18 @@ class Model(nn.Module):
             source = Side({**source.streams, "word": made.word}, source.layout)
             labels = {**labels, **made.labels}
         first = self.hidden_states(source, target, self.target.all_layers)
-        run = _Passes(self, source, target, first)
+        terms.update(self.terms(Passes(self, source, target, first), labels))
+        return terms
+
+    def terms(self, run: Passes, labels: Inputs) -> dict[str, Term]:
+        """The terms of the targets on what a first pass gave.
+
+        Args:
+            labels: those on the token grid are packed.
+        """
+        read, terms = run.target or run.source, {}
         for name, child in self.target.named_children():
-            found = child(first.hidden, labels, seg=read.streams["seg"], layout=read.layout, run=run)
+            found = child(run.first.hidden, labels, seg=read.streams["seg"], layout=read.layout, run=run)
             weight = self.target_weights.get(name, getattr(child, "weight", 1.0))
             terms.update({key: term._replace(weight=weight) for key, term in found.items()})
         return terms

@@ -76,15 +76,20 @@ class TrainingCommand(Command):
 
 
 def finetune_command(
-    script: str, description: str, *groups: type[Options], files: type[RunOptions] = FinetuneOptions
+    script: str,
+    description: str,
+    *groups: type[Options],
+    files: type[RunOptions] = FinetuneOptions,
+    folder: str = "finetune",
 ) -> Command:
-    """The command of `finetune/<script>.py`, with the options that only it has; `files`: what it reads."""
+    """The command of `finetune/<script>.py` (or of another folder), with the options that only it has;
+    `files`: what it reads."""
     common = (
         *(ModelConfig, TokenizerOptions, OptimizerOptions, TrainOptions),
         *(AdversarialOptions, DistributedOptions),
     )
     return TrainingCommand(
-        f"finetune/{script}.py",
+        f"{folder}/{script}.py",
         description,
         files,
         *groups,

@@ -49,6 +49,12 @@ def pooled_side(kind: str, side: Side, embedding: Callable[..., Tensor], encoder
     return pool(kind, encoder(hidden, seg, layout=packed).hidden, seg, packed)
 
 
+def stream_body(whole: Model, number: int) -> Model:
+    """The model of one text that stream `number` of a dual model is, with the same parameters."""
+    embedding, encoder = whole.embedding.dual.alone(number), getattr(whole.encoder, f"encoder_{number}")
+    return Model(whole.config.stream(number), embedding=embedding, encoder=encoder)
+
+
 class PooledModel(Model):
     """logits = output_layer_2(tanh(output_layer_1(pooled hidden states))); the loss is for subclasses to add.
 
@@ -70,7 +76,10 @@ class PooledModel(Model):
 
     def logits(self, inputs: Inputs, *, layout: LayoutChoice = "auto") -> Tensor:
         """fp32 [B, size] from `src` and `seg` [B, L]."""
-        vectors = pooled(self, self.pooling, inputs, layout)
+        return self.head(pooled(self, self.pooling, inputs, layout))
+
+    def head(self, vectors: Tensor) -> Tensor:
+        """Pooled vectors [B, H] → fp32 [B, size]."""
         if self.output_layer_1 is not None:
             vectors = self.act(self.output_layer_1(vectors))
         return self.output_layer_2(vectors).float()
