@@ -32,7 +32,7 @@ COMMAND = Command(
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Options → state → family and head → folder."""
+    """Options → state → family and head → folder, one more for a generator."""
     chosen = COMMAND.parse(argv)
     options, config = chosen[ExportOptions], chosen[ModelConfig]
     chosen.start_log()
@@ -40,18 +40,25 @@ def main(argv: list[str] | None = None) -> int:
         return write_graph(chosen)
 
     from uer.checkpoints import adapt_config
-    from uer.checkpoints.export import choose_family, choose_part, export_folder, norm_difference
+    from uer.checkpoints.export import (
+        apart,
+        choose_family,
+        choose_part,
+        export_folder,
+        head_of,
+        norm_difference,
+    )
     from uer.checkpoints.sentence_bert import one_stream
     from uer.checkpoints.source import read_whole
 
     config = adapt_config(config, options.load_model_path, "--load_model_path")
-    state = read_whole(options.load_model_path, "--load_model_path")
+    state, beside = apart(read_whole(options.load_model_path, "--load_model_path"))
     companion, files = chosen.companion, chosen[TokenizerOptions]
     extra = companion.extra if companion else {}
     pooling = config.pooling if extra.get("task") in SENTENCES or config.encoder == "dual" else None
     if config.encoder == "dual":
         state, config = one_stream(state, config)
-    family = choose_family(config, extra, options.family)
+    family = choose_family(config, extra, options.family, head_of(state))
     head = None if options.head is None else options.head.replace("none", "").replace("+", " ")
     part = choose_part(state, family, head)
     tokenizer = None
@@ -61,6 +68,11 @@ def main(argv: list[str] | None = None) -> int:
     told = {"labels": labels, "extra": extra, "tokenizer": tokenizer, "pooling": pooling}
     export_folder(options.output_path, state, config, family, part, **told)
     logger.info("Wrote %s: %s.", options.output_path, family.classes[part])
+    for name, held in beside.items():
+        own, folder, its_part = config.partner(name), f"{options.output_path}-{name}", head_of(held)
+        its_family = choose_family(own, {"family": family.name}, options.family)
+        export_folder(folder, held, own, its_family, its_part, tokenizer=tokenizer)
+        logger.info("Wrote %s: %s, the %s.", folder, its_family.classes[its_part], name)
     if tokenizer is None:
         logger.info("No tokenizer was exported; name its files by --vocab_path or --spm_model_path.")
     if config.layernorm == "uer":

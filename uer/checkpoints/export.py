@@ -17,7 +17,7 @@ from uer.checkpoints.families.family import DOWNSTREAM, Family
 from uer.checkpoints.folder import PROBLEMS
 from uer.checkpoints.io import write_tensors
 from uer.checkpoints.sentence_bert import write_modules
-from uer.config.model import ModelConfig
+from uer.config.model import FROZEN, PARTNERS, ModelConfig
 from uer.errors import CheckpointError
 from uer.models.build import build_body
 from uer.tokenizers.base import Tokenizer
@@ -28,9 +28,25 @@ from uer.utils.files import atomic_folder
 LEAST_EPS = 1e-12
 
 
-def choose_family(config: ModelConfig, extra: Mapping[str, Any], name: str | None = None) -> Family:
+def apart(state: Mapping[str, Tensor]) -> tuple[dict[str, Tensor], dict[str, dict[str, Tensor]]]:
+    """The tensors of a model, and by name those of the models that stood beside it and were trained too."""
+    own: dict[str, Tensor] = {}
+    beside: dict[str, dict[str, Tensor]] = {}
+    for name, tensor in state.items():
+        partner, _, rest = name.partition(".")
+        if partner not in PARTNERS:
+            own[name] = tensor
+        elif partner not in FROZEN:
+            beside.setdefault(partner, {})[rest] = tensor
+    return own, beside
+
+
+def choose_family(
+    config: ModelConfig, extra: Mapping[str, Any], name: str | None = None, part: str | None = None
+) -> Family:
     """The family that computes what this configuration says: the named one; else the one it came from (of a
-    model of another program: its counterpart in `transformers`), or one that fits.
+    model of another program: its counterpart in `transformers`), or one that fits, rather one that has a
+    class for the head `part`.
 
     Raises:
         CheckpointError: none fits; the message says what the nearest does otherwise.
@@ -38,11 +54,12 @@ def choose_family(config: ModelConfig, extra: Mapping[str, Any], name: str | Non
     came_from = str(extra.get("family")).removeprefix("paddle-").removeprefix("tf-")
     known = [family for family in FAMILIES if not family.startswith(ELSEWHERE)]
     names = [name] if name else sorted(known, key=lambda family: family != came_from)
-    misses = {}
-    for candidate in names:
-        misses[candidate] = misfits(pick_family(candidate), config)
-        if not misses[candidate]:
-            return pick_family(candidate)
+    misses = {candidate: misfits(pick_family(candidate), config) for candidate in names}
+    fitting = [candidate for candidate in names if not misses[candidate]]
+    if fitting:
+        settled = name is not None or fitting[0] == came_from
+        having = [candidate for candidate in fitting if settled or part in pick_family(candidate).classes]
+        return pick_family((having or fitting)[0])
     nearest = min(misses, key=lambda candidate: len(misses[candidate]))
     raise CheckpointError(
         f"no Hugging Face family computes what this model does; {nearest} has {', '.join(misses[nearest])}."
@@ -64,6 +81,11 @@ def check_head(chosen: Family, config: ModelConfig, part: str) -> None:
     Raises:
         CheckpointError: it pools otherwise, or has another activation.
     """
+    if "sp" in part.split() and config.sp_labels_num != 2:
+        raise CheckpointError(
+            f"the sp target of the model tells {config.sp_labels_num} kinds of pairs apart, that of "
+            f"{chosen.classes[part]} 2; export the model without it (--head mlm)."
+        )
     if part not in ("cls", "choice"):
         return
     act = config.head_act or ("tanh" if part == "cls" else "none")
@@ -93,7 +115,7 @@ def choose_part(state: Mapping[str, Tensor], chosen: Family, part: str | None = 
         CheckpointError: the family has no class for it.
     """
     if part is None:
-        part = _part(state)
+        part = head_of(state)
     if part not in chosen.classes:
         known = ", ".join(name or "none" for name in chosen.classes)
         raise CheckpointError(
@@ -103,7 +125,8 @@ def choose_part(state: Mapping[str, Tensor], chosen: Family, part: str | None = 
     return part
 
 
-def _part(state: Mapping[str, Tensor]) -> str:
+def head_of(state: Mapping[str, Tensor]) -> str:
+    """The head that the names and sizes of tensors tell, as a key of `Family.classes`."""
     if "output_layer_2.weight" in state:
         return "cls"
     if "output_layer.weight" in state:
