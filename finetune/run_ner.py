@@ -26,20 +26,20 @@ def main(argv: list[str] | None = None) -> int:
     chosen = COMMAND.start(argv)
     options, tagging = chosen[FinetuneOptions], chosen[NerOptions]
 
-    from uer.tasks.ner import HEAD, NerModel, NerTask, read_tags
+    from uer.tasks.ner import HEAD, PAD, NerModel, NerTask, read_tags
 
     tokenizer = cut_tokenizer(chosen, "space")
-    labels = read_tags(options.train_path, tagging.label2id_path)
+    labels = read_tags(options.train_path, tagging.label2id_path, chosen.companion)
     logger.info(f"Labels: {labels.ids}")
     task = NerTask(
         tokenizer,
         labels,
         seq_length=options.seq_length,
         overflow=options.overflow,
-        special_tokens=tagging.special_tokens,
+        special_tokens=chosen.written.get("special_tokens", tokenizer.name == "folder"),
         crf=tagging.crf_target,
     )
-    build = partial(NerModel.build, crf=tagging.crf_target)
+    build = partial(NerModel.build, crf=tagging.crf_target, padded=labels.names[-1] == PAD)
     prepared(chosen, task, build, head=HEAD, labels_num=len(labels)).run()
     return 0
 

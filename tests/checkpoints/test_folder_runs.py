@@ -165,18 +165,28 @@ def test_their_tagger_predicts_here(here, load_script):
     assert "I" in expected, "else the last tag is not tried"
 
 
-def test_a_tuned_classifier_goes_back(here, load_script):
-    """Fine-tuned here, exported, loaded there: labels and logits are the same."""
-    from transformers import AutoModelForSequenceClassification, AutoTokenizer
+@pytest.mark.parametrize(
+    "family", ["bert", "roberta", "xlm-roberta", "distilbert", "electra", "albert", "gpt2"]
+)
+def test_a_tuned_classifier_goes_back(family, here, load_script):
+    """Fine-tuned here, exported, loaded there: the same family, ids, special tokens, labels and logits."""
+    from transformers import AutoConfig, AutoModelForSequenceClassification, AutoTokenizer
 
-    make("gpt2", "LMHeadModel", here / "model")
+    make(family, HEADS[family], here / "model")
     finetune(load_script, "model")
     rows = infer(load_script, "tuned.bin", "--output_logits")
     load_script("scripts/export.py").main(["--load_model_path", "tuned.bin", "--output_path", "out"])
     theirs = AutoModelForSequenceClassification.from_pretrained("out").eval()
-    tokenizer = AutoTokenizer.from_pretrained("out")
-    text = (here / "dev.tsv").read_text("utf-8").splitlines()[1].split("\t")[1]
-    with torch.no_grad():
-        logits = theirs(**tokenizer(text, return_tensors="pt")).logits[0].numpy()
-    assert np.abs(logits - np.array([float(x) for x in rows[0][1].split()])).max() < 1e-5
-    assert theirs.config.id2label[int(logits.argmax())] == rows[0][0]
+    before, after = AutoConfig.from_pretrained("model"), theirs.config
+    for name in ("model_type", "vocab_size", "bos_token_id", "eos_token_id"):
+        assert getattr(after, name, None) == getattr(before, name, None), name
+    first, tokenizer = AutoTokenizer.from_pretrained("model"), AutoTokenizer.from_pretrained("out")
+    for name in ("bos_token", "eos_token", "cls_token", "sep_token", "unk_token", "mask_token"):
+        assert getattr(tokenizer, name) == getattr(first, name), name
+    texts = [line.split("\t")[1] for line in (here / "dev.tsv").read_text("utf-8").splitlines()[1:]]
+    for text, row in zip(texts, rows):
+        assert tokenizer(text)["input_ids"] == first(text)["input_ids"]
+        with torch.no_grad():
+            logits = theirs(**tokenizer(text, return_tensors="pt")).logits[0].numpy()
+        assert np.abs(logits - np.array([float(x) for x in row[1].split()])).max() < 1e-5
+        assert theirs.config.id2label[int(logits.argmax())] == row[0]

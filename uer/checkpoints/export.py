@@ -95,7 +95,7 @@ def check_head(chosen: Family, config: ModelConfig, part: str) -> None:
             f"'{chosen.head_act}'; train with head_act {chosen.head_act} in the JSON config to export it."
         )
     pooling, bias = chosen.fixed.get("pooling", "first"), chosen.fixed.get("head_bias", True)
-    if part == "cls" and config.pooling != pooling:
+    if config.pooling != pooling:
         raise CheckpointError(
             f"the model pools by '{config.pooling}', {chosen.classes[part]} takes the {pooling} token; "
             f"train with --pooling {pooling} to export it."

@@ -258,12 +258,13 @@ def cut_tokenizer(chosen: Chosen, default: str) -> Tokenizer:
     """The tokenizer of a task that cuts text in its own way (UER tags words, and reads characters).
 
     It has the pre-trained model's vocabulary, or the one that flags name, under `--tokenizer`, which is
-    `default` unless typed.
+    `default` unless typed. The tokenizer of a Hugging Face folder cuts text as it does there, unless
+    `--tokenizer` is typed.
 
     Raises:
         ConfigError: flags name another vocabulary than the pre-trained model's, or none is named.
     """
-    from uer.tokenizers import build_tokenizer, load_tokenizer
+    from uer.tokenizers import build_tokenizer, load_tokenizer, recut
 
     companion, options = chosen.companion, chosen[TokenizerOptions]
     files = {name: getattr(options, name) for name in ("vocab_path", "spm_model_path", "merges_path")}
@@ -272,6 +273,8 @@ def cut_tokenizer(chosen: Chosen, default: str) -> Tokenizer:
     if companion is None or companion.tokenizer is None:
         return build_tokenizer(name, **files, **settings)
     saved = load_tokenizer(companion.tokenizer)
+    if saved.name == "folder" and not any(files.values()):
+        return recut(saved, name) if "tokenizer" in chosen.written else saved
     if not any(files.values()):
         files = {key: companion.tokenizer / file for key, (file, _) in saved.files().items()}
         settings["special_tokens_map"] = companion.tokenizer

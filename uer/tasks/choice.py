@@ -1,8 +1,8 @@
 """Multiple choice: every choice of a question is a row, and one number says how good it is.
 
-The model is UER-py's: a linear layer over the first token (`output_layer`); models of Hugging Face have a
-layer with an activation before it (`output_layer_1`). A choice that a question does not have takes no part;
-UER fills it with "No Answer" or padding and lets it compete.
+The model is UER-py's: a linear layer over the first token, or what `--pooling` says (`output_layer`); models
+of Hugging Face have a layer with an activation before it (`output_layer_1`). A choice that a question does
+not have takes no part; UER fills it with "No Answer" or padding and lets it compete.
 """
 
 from __future__ import annotations
@@ -61,7 +61,7 @@ class ChoiceModel(Model):
         """fp32 [B, K]; `ABSENT` where there is no choice."""
         there = inputs["choice"] > 0
         rows = {name: x[there] for name, x in inputs.items() if name != "choice"}
-        vectors = pooled(self, "first", rows, layout)
+        vectors = pooled(self, self.config.pooling, rows, layout)
         if self.output_layer_1 is not None:
             vectors = self.act(self.output_layer_1(vectors))
         scores = self.output_layer(self.dropout(vectors)).float()[:, 0]

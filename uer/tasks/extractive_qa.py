@@ -25,7 +25,7 @@ from uer.metrics import AnswerMatch
 from uer.models.model import Inputs, Model
 from uer.targets.term import Term
 from uer.tasks.body import LayoutChoice, task_body
-from uer.tasks.places import in_units, tokens_in
+from uer.tasks.places import in_units, placed, tokens_in
 from uer.tasks.qa_files import Query, read_queries
 from uer.tasks.rows import Examples
 from uer.tasks.spans import Answer, AnswerCollector, best_spans
@@ -122,8 +122,13 @@ class QaTask:
         metric_kind: str = "cmrc",
         no_answer: bool = False,
     ) -> None:
-        if seq_length < 5:
-            raise ConfigError(f"--seq_length {seq_length} has no room for question and text; give 5 or more.")
+        frame = tokenizer.frame
+        self.around = tuple(np.array(ids, np.int32) for ids in (frame.before, frame.between, frame.after))
+        self.fixed = sum(map(len, self.around))
+        if seq_length < self.fixed + 2:
+            raise ConfigError(
+                f"--seq_length {seq_length} has no room for question and text; give {self.fixed + 2} or more."
+            )
         self.tokenizer, self.seq_length, self.doc_stride = tokenizer, seq_length, doc_stride
         self.overflow, self.max_answer_length = overflow, max_answer_length
         self.null_threshold, self.metric_kind, self.no_answer = null_threshold, metric_kind, no_answer
@@ -148,9 +153,11 @@ class QaTask:
         """
         asked = self._questions(queries)
         contexts = list(dict.fromkeys(query.context for query in queries))
-        cut = dict(zip(contexts, in_units(self.tokenizer, contexts)))
+        # A folder's tokenizer cuts whole texts, as it does there.
+        cutting = placed if self.tokenizer.name == "folder" else in_units
+        cut = dict(zip(contexts, cutting(self.tokenizer, contexts)))
         sizes = np.array([len(cut[query.context][0]) for query in queries])
-        rooms = self.seq_length - 3 - np.array([len(ids) for ids in asked])
+        rooms = self.seq_length - self.fixed - np.array([len(ids) for ids in asked])
         kept = self._settle(queries, sizes > rooms, how)
         queries = [queries[number] for number in kept]
         rows: list[np.ndarray] = []
@@ -160,9 +167,11 @@ class QaTask:
             ids, places = cut[query.context]
             gold = tokens_in(places, *query.span) if labelled and query.span else None
             for start in self._starts(len(ids), int(rooms[at])) if how != "truncate" else (0,):
-                piece, begin = ids[start : start + rooms[at]], len(asked[at]) + 2
-                rows.append(self._row(asked[at], piece))
-                segs.append(np.repeat(np.array([1, 2], np.int8), [begin, len(piece) + 1]))
+                piece = ids[start : start + rooms[at]]
+                first = np.concatenate([self.around[0], asked[at], self.around[1]])
+                rows.append(np.concatenate([first, piece, self.around[2]]).astype(np.int32))
+                begin = len(first)
+                segs.append(np.repeat(np.array([1, 2], np.int8), [begin, len(rows[-1]) - begin]))
                 labels.append((number, begin, start - begin, *_clipped(gold, start, len(piece), begin)))
         names = ("query", "begin", "shift", "start", "end")[: 5 if labelled else 3]
         return Windows(
@@ -180,8 +189,8 @@ class QaTask:
         ids, offsets = self.tokenizer.encode_batch([query.question for query in queries])
         asked, long = np.split(ids, offsets[1:-1]), 0
         for number, question in enumerate(asked):
-            if len(question) + 3 >= self.seq_length:
-                asked[number], long = question[: (self.seq_length - 3) // 2], long + 1
+            if len(question) + self.fixed >= self.seq_length:
+                asked[number], long = question[: (self.seq_length - self.fixed) // 2], long + 1
         if long:
             logger.warning(
                 f"{queries[0].node.path}: {long} of {len(queries)} questions leave no room for their text in "
@@ -217,11 +226,6 @@ class QaTask:
         stride = min(room, self.doc_stride)
         return range(0, max(size - room, 0) + stride, stride)
 
-    def _row(self, question: np.ndarray, piece: np.ndarray) -> np.ndarray:
-        tokenizer = self.tokenizer
-        parts = ([tokenizer.cls_id], question, [tokenizer.sep_id], piece, [tokenizer.sep_id])
-        return np.concatenate(parts).astype(np.int32)
-
     def collate(self, examples: Windows, rows: np.ndarray) -> Batch:
         """A batch of some of the windows."""
         return Batch(
@@ -241,9 +245,8 @@ class QaTask:
         metric.bind([query.answers for query in examples.queries], examples.text)
         labels, real = batch.labels, (batch.inputs["seg"] > 0).sum(axis=1)
         found = {"longest": self.max_answer_length, "count": metric.count}
-        metric.update(
-            labels["query"], labels["shift"], best_spans(outputs, labels["begin"], real - 1, **found)
-        )
+        ends = real - len(self.around[2])
+        metric.update(labels["query"], labels["shift"], best_spans(outputs, labels["begin"], ends, **found))
 
     def answers(
         self,

@@ -23,7 +23,7 @@ from uer.tasks.evaluations import Best, Evaluations, Patience
 from uer.tasks.predict import evaluate
 from uer.tasks.resuming import Resuming
 from uer.tasks.rows import Examples
-from uer.tasks.setup import pick_precision, save_model
+from uer.tasks.setup import inherited, pick_precision, save_model
 from uer.training.adversarial import build_attack
 from uer.training.devices import choose_workers
 from uer.training.engines.base import Engine, Tensors
@@ -190,6 +190,7 @@ class Finetuning:
                 "leave --world_size out."
             )
         self.task, self.config, self.options = task, config, options
+        self.inherited = inherited(options.pretrained_model_path)
         self.model = model.to(self.workers.device)
         self.training, self.adversarial = training, adversarial
         self.means = Means(training, optimization, self.workers, distribution, settings)
@@ -214,6 +215,7 @@ class Finetuning:
         if not self.workers.is_first:
             return
         path, about = path or self.options.output_model_path, self.task.saved()
+        about["extra"] = {**self.inherited, **about["extra"]}
         save_model(path, self.model, self.config, self.task.tokenizer, weights=weights, **about)
 
     def resuming(self, path: str | None = None) -> Resuming:

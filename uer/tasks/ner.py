@@ -7,6 +7,7 @@ hidden states (`output_layer`), and on request a conditional random field (`crf`
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -27,7 +28,7 @@ from uer.tasks.body import LayoutChoice, task_body
 from uer.tasks.crf import CRF
 from uer.tasks.labels import LabelMap, listing
 from uer.tasks.overflow import remembered, scored
-from uer.tasks.rows import Examples, Ragged, places_of
+from uer.tasks.rows import Examples, Ragged, join, places_of
 from uer.tasks.setup import check_task
 from uer.tasks.table import read_table
 from uer.tasks.windows import Windows, first_stretches, windows
@@ -112,7 +113,7 @@ class NerTask:
         seq_length: ids of a row or window.
         overflow: longer rows are cut ("truncate"), read in windows ("window"), and in training also left out
             ("drop") or an "error".
-        special_tokens: `[CLS]` and `[SEP]` around a row.
+        special_tokens: a row stands between what its tokenizer puts around texts (`[CLS]` and `[SEP]`).
         crf: see `NerModel`; changes what a batch counts.
     """
 
@@ -130,7 +131,9 @@ class NerTask:
     ) -> None:
         self.tokenizer, self.labels, self.crf = tokenizer, labels, crf
         self.seq_length, self.overflow, self.special_tokens = seq_length, overflow, special_tokens
-        self.size = seq_length - 2 * special_tokens
+        frame = tokenizer.frame
+        self.around = (frame.before, frame.after) if special_tokens else ((), ())
+        self.size = seq_length - sum(map(len, self.around))
 
     def read(self, path: str | Path, *, training: bool = False) -> Examples:
         """A labelled file as examples.
@@ -171,7 +174,7 @@ class NerTask:
         """
         words = [split(row["text_a"]) for row in rows]
         counts = np.array([len(row) for row in words], np.int64)
-        ids, offsets = word_pieces(self.tokenizer, [word for row in words for word in row])
+        ids, offsets = word_pieces(self.tokenizer, [word for row in words for word in row], apart=True)
         ends = np.concatenate([[0], counts.cumsum()])
         row_offsets = offsets[ends]  # where the tokens of each row begin
         lengths = np.diff(row_offsets)
@@ -225,8 +228,8 @@ class NerTask:
             {"row": cut.row},
             {"word": np.where(owned, word[places], -1)},
         )
-        if self.special_tokens:
-            examples = surrounded(examples, self.tokenizer.cls_id, self.tokenizer.sep_id)
+        if any(self.around):
+            examples = surrounded(examples, *self.around)
         given = np.add.reduceat(examples.tokens["word"] >= 0, examples.offsets[:-1]) > 0
         return examples if given.all() else examples.take(np.flatnonzero(given))
 
@@ -285,10 +288,14 @@ def tagged(
     return word, row, outputs[first].astype(np.int64)
 
 
-def word_pieces(tokenizer: Any, words: Sequence[str]) -> Ragged:
-    """The tokens of each word, cut once a distinct word; a word that gives none becomes the unknown token."""
+def word_pieces(tokenizer: Any, words: Sequence[str], *, apart: bool = False) -> Ragged:
+    """The tokens of each word, cut once a distinct word; a word that gives none becomes the unknown token.
+
+    Args:
+        apart: blanks stand between the words, which some tokenizers see (`Tokenizer.encode_words`).
+    """
     number = {word: place for place, word in enumerate(dict.fromkeys(words))}
-    ids, offsets = tokenizer.encode_batch(list(number))
+    ids, offsets = (tokenizer.encode_words if apart else tokenizer.encode_batch)(list(number))
     sizes = np.diff(offsets)
     if not sizes.all():
         ids = np.insert(ids, offsets[:-1][sizes == 0], tokenizer.unk_id)
@@ -298,29 +305,25 @@ def word_pieces(tokenizer: Any, words: Sequence[str]) -> Ragged:
     return ids[places_of(offsets[:-1][which], sizes[which])], np.concatenate([[0], sizes[which].cumsum()])
 
 
-def surrounded(examples: Examples, cls_id: int, sep_id: int) -> Examples:
-    """The same rows between `[CLS]` and `[SEP]`."""
-    offsets = examples.offsets + 2 * np.arange(len(examples) + 1)
-    inner = places_of(offsets[:-1] + 1, examples.lengths)
+def surrounded(examples: Examples, before: Sequence[int], after: Sequence[int]) -> Examples:
+    """The same rows between some ids."""
 
-    def spread(values: np.ndarray, first: int, last: int) -> np.ndarray:
-        """Values of all tokens with one in front of and one behind each row."""
-        out = np.empty(offsets[-1], values.dtype)
-        out[offsets[:-1]], out[offsets[1:] - 1], out[inner] = first, last, values
-        return out
+    def between(values: np.ndarray, first: Sequence[int], last: Sequence[int]) -> Examples:
+        """Values of all tokens, [N], with others in front of and behind each row."""
+        pieces = [*((value, 1) for value in first), ((values, examples.offsets), 1)]
+        return join([*pieces, *((value, 1) for value in last)], sys.maxsize)
 
-    return Examples(
-        spread(examples.ids, cls_id, sep_id),
-        spread(examples.seg, 1, 1),
-        offsets,
-        examples.long,
-        examples.labels,
-        {name: spread(values, -1, -1) for name, values in examples.tokens.items()},
-    )
+    rows, none = between(examples.ids, before, after), ([-1] * len(before), [-1] * len(after))
+    rows.long, rows.labels = examples.long, examples.labels
+    rows.tokens = {name: between(values, *none).ids for name, values in examples.tokens.items()}
+    return rows
 
 
-def read_tags(train_path: str | Path, label2id_path: str | None) -> LabelMap:
-    """The tags, from a JSON file of ids or from the training file, with that of padding behind them.
+def read_tags(
+    train_path: str | Path, label2id_path: str | None, companion: Companion | None = None
+) -> LabelMap:
+    """The tags: from a JSON file of ids, else those of the tagger to start from when it knows all tags of the
+    training file (its head goes by them), else the training file's with that of padding behind them.
 
     Raises:
         DataError: the JSON file is no object of ids 0, 1, 2 …
@@ -330,6 +333,9 @@ def read_tags(train_path: str | Path, label2id_path: str | None) -> LabelMap:
     names = {tag for _, row in read_tsv(train_path, ("text_a", "label")) for tag in split(row["label"])}
     if not names:
         raise DataError("there is no row under the header.", path=train_path)
+    known = [] if companion is None else list(companion.labels or ())
+    if names <= set(known):
+        return LabelMap(known, companion.folder)
     return LabelMap([*sorted(names, key=lambda name: (name != "O", name)), PAD], train_path)
 
 

@@ -147,6 +147,15 @@ def pick_precision(name: str, model: nn.Module) -> Precision:
     return precision
 
 
+def inherited(source: str | Path | None) -> dict[str, Any]:
+    """What a model keeps in its companion of the one that it begins from: its family among Hugging Face's,
+    and the ids that texts begin and end with.
+    """
+    companion = None if source is None else read_companion(source)
+    known = {} if companion is None else companion.extra
+    return {name: x for name, x in known.items() if name == "family" or name.endswith("_token_id")}
+
+
 def save_model(
     path: str | Path,
     model: nn.Module,

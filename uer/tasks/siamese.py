@@ -109,6 +109,15 @@ def dual_config(config: ModelConfig) -> ModelConfig:
     return config.replace(decoder=None, tgt_embedding=None, share_embedding=False)
 
 
+def twin_config(config: ModelConfig) -> dict[str, Any]:
+    """What makes a configuration of one stream that of two which are one model (sentence-BERT)."""
+    if config.encoder == "dual":
+        return {}
+    stream = {"embedding": list(config.embedding), "encoder": config.encoder}
+    twins = {"embedding": ("dual",), "encoder": "dual", "stream_0": stream, "stream_1": stream}
+    return {**twins, "target": (), "tie_weights": True}
+
+
 class SiameseTask(PairTask):
     """What a siamese network reads, learns from, and scores.
 

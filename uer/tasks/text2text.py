@@ -24,7 +24,7 @@ from uer.metrics import TextMatch
 from uer.models.build import build_model
 from uer.models.model import Inputs, Model
 from uer.tasks.overflow import row_fault, scored, settle_overflow
-from uer.tasks.rows import Examples, join
+from uer.tasks.rows import Examples, encode_texts, join
 from uer.tasks.table import read_table
 from uer.utils.logging import logger
 
@@ -146,8 +146,10 @@ class Text2textTask:
         table = read_table(path, ("label", "text_a"), ("text_b", "prefix"))
         examples = self.encode(table.rows)
         examples.wanted = [text.lower() if self.lower else text for text in table.column("label")]
-        tokenizer = self.tokenizer
-        pieces = [(tokenizer.cls_id, 1), (tokenizer.encode_batch(examples.wanted), 1), (tokenizer.sep_id, 1)]
+        frame, wanted = self.tokenizer.frame, self.tokenizer.encode_batch(examples.wanted)
+        # What a decoder begins with may be what stands in front of a text anyway ([CLS]); BART has both.
+        before = [frame.start, *(frame.before if frame.before != (frame.start,) else ())]
+        pieces = [*((number, 1) for number in before), (wanted, 1), *((number, 1) for number in frame.after)]
         examples.target = join(pieces, self.tgt_seq_length)
         count = int(examples.target.long.sum())
         if count:
@@ -161,13 +163,13 @@ class Text2textTask:
         return settle_overflow(examples, path, fault, seq_length=self.seq_length, how=how)
 
     def encode(self, rows: Sequence[Mapping[str, str]]) -> Pairs:
-        """`[CLS] a [SEP]` or `[CLS] a [SEP] b [SEP]`, all of the first segment, cut on the right."""
-        tokenizer = self.tokenizer
-        first = tokenizer.encode_batch([self.prefix + row.get("prefix", "") + row["text_a"] for row in rows])
-        pieces = [(tokenizer.cls_id, 1), (first, 1), (tokenizer.sep_id, 1)]
-        if rows and "text_b" in rows[0]:
-            pieces += [(tokenizer.encode_batch([row["text_b"] for row in rows]), 1), (tokenizer.sep_id, 1)]
-        return Pairs(**vars(join(pieces, self.seq_length)))
+        """`[CLS] a [SEP]` or `[CLS] a [SEP] b [SEP]`, or what a folder puts around texts, all of the first
+        segment, cut on the right.
+        """
+        sources = [{**row, "text_a": self.prefix + row.get("prefix", "") + row["text_a"]} for row in rows]
+        examples = encode_texts(self.tokenizer, sources, seq_length=self.seq_length)
+        examples.seg[:] = 1
+        return Pairs(**vars(examples))
 
     def collate(self, examples: Pairs, rows: np.ndarray) -> Batch:
         """A batch of some of the pairs; each token of a target is predicted from those before it."""
