@@ -99,7 +99,7 @@ def test_batches_split_by_length_give_the_same_numbers(name: str, monkeypatch: p
 @pytest.mark.parametrize("split", [False, True])
 @pytest.mark.parametrize("name", [name for name in ENCODERS if small(name).config.encoder == "transformer"])
 @torch.no_grad()
-def test_the_last_layer_may_compute_one_token_a_sequence(
+def test_the_last_layer_may_compute_some_tokens_of_each_sequence(
     name: str, split: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     if split:
@@ -109,8 +109,9 @@ def test_the_last_layer_may_compute_one_token_a_sequence(
     side = model.source(inputs, "auto")
     embedded, seg = model.embedding(side.streams), side.streams["seg"]
     whole = model.encoder(embedded, seg, layout=side.layout).hidden
-    for only in (side.layout.first, side.layout.last):
-        ours = model.encoder(embedded, seg, layout=side.layout, only=only).hidden
+    first, last = side.layout.first, side.layout.last
+    for only in (first, last, torch.cat([first, first + 1, last]).unique()):
+        ours = model.encoder(embedded, seg, layout=side.layout, only=side.layout.only(only)).hidden
         torch.testing.assert_close(ours, whole[only], **CLOSE)
 
 

@@ -6,7 +6,7 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from uer.layers.cache import Caches, KVCache
-from uer.layers.layout import Layout
+from uer.layers.layout import Layout, Part
 from uer.layers.masks import AttentionMask, compute_dtype, self_attention_mask
 from uer.layers.output import EncoderOutput
 from uer.layers.positions import RelativePositionBias
@@ -53,7 +53,7 @@ class TransformerEncoder(nn.Module):
         mask: AttentionMask | None = None,
         caches: Caches | None = None,
         all_layers: bool = False,
-        only: Tensor | None = None,
+        only: Part | None = None,
     ) -> EncoderOutput:
         """Run the stack.
 
@@ -62,8 +62,8 @@ class TransformerEncoder(nn.Module):
             seg: [N] or [B, L] of these positions.
             mask: instead of the one that `self.mask` names.
             caches: from `make_caches`; the positions continue those held in it (no layout then).
-            only: [S] the place of one token of each sequence in [N, E]; the result is that of these, [S, H],
-                and the last layer leaves out what they do not need.
+            only: some tokens of each sequence in [N, E]; the result is that of these, [K, H], and the last
+                layer leaves out what they do not need.
         """
         if self.linear is not None:
             hidden = self.linear(hidden)
@@ -77,7 +77,7 @@ class TransformerEncoder(nn.Module):
             common = {"mask": mask, "layout": layout, "cache": cache, "previous_scores": scores}
             if number == self.layers_num - 1:
                 common["only"] = only
-                if only is not None and mask.parts:  # one query a sequence: no parts are needed
+                if only is not None and mask.parts:  # few queries: no parts are needed
                     common["mask"] = self._mask(hidden, seg, layout, None, None, split=False)
             if self.gradient_checkpointing and self.training:
                 hidden, scores = checkpoint(layer, hidden, **common, use_reentrant=False)

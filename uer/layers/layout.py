@@ -211,6 +211,14 @@ class Layout:
         """[N] places in the parts, one behind the other, of the tokens in packed order."""
         return torch.cat([part.tokens for part in self.parts]).argsort()
 
+    def only(self, tokens: Tensor) -> Part:
+        """Some tokens [K] by their places in the packed order, ascending, at least one of each sequence."""
+        number = self.slots.index_select(0, tokens) // self.max_length
+        lengths = torch.bincount(number, minlength=self.sequences)
+        return Part(
+            tokens, Layout._build(self.rows, self.length, self.indices.index_select(0, tokens), lengths)
+        )
+
     def to(self, device: torch.device | str) -> Layout:
         """The same layout with its tensors on `device`."""
         moved = (t.to(device) for t in (self.indices, self.cu_seqlens, self.lengths, self.slots))
@@ -240,12 +248,12 @@ class Layout:
 
 
 class Part(NamedTuple):
-    """Some sequences of a layout."""
+    """Some sequences of a layout, or some tokens of all of them."""
 
     tokens: Tensor
-    """[n] places of their tokens in the packed order of the layout"""
+    """[n] places of its tokens in the packed order of the layout"""
     layout: Layout
-    """of these sequences alone"""
+    """of these alone"""
 
 
 def _similar(lengths: list[int]) -> list[list[int]]:

@@ -58,22 +58,25 @@ class AttentionMask:
         return AttentionMask(None if additive is None else additive.to(dtype), causal)
 
     def of_queries(self, places: Tensor, keys: int, dtype: torch.dtype) -> AttentionMask:
-        """The mask of one query a sequence, [S, heads, 1, Tk], at `places` [S] of its sequence."""
+        """The mask of some queries, [S, heads, K, Tk], at `places` [S, K] of their sequence."""
         additive = None if self.additive is None else query_rows(self.additive, places)
         if self.causal:
-            later = torch.arange(keys, device=places.device) > places[:, None]
-            causal = hide(later, dtype)[:, None, None, :]
+            later = torch.arange(keys, device=places.device) > places[:, :, None]
+            causal = hide(later, dtype)[:, None]
             additive = causal if additive is None else torch.minimum(additive, causal)
         return AttentionMask(additive)
 
 
 def query_rows(scores: Tensor, places: Tensor) -> Tensor:
-    """The rows of one query a sequence: [S or 1, A, Tq or 1, Tk] at `places` [S] → [S or 1, A, 1, Tk]."""
+    """The rows of some queries: [S or 1, A, Tq or 1, Tk] at `places` [S, K] → [S, A, K, Tk]; as it is where
+    all rows are one.
+    """
     if scores.shape[-2] == 1:
         return scores
     if scores.shape[0] == 1:
-        return scores[0].index_select(1, places).transpose(0, 1).unsqueeze(2)
-    return scores[torch.arange(len(places), device=places.device), :, places].unsqueeze(2)
+        return scores[0].index_select(1, places.flatten()).unflatten(1, places.shape).transpose(0, 1)
+    index = places[:, None, :, None].expand(-1, scores.shape[1], -1, scores.shape[3])
+    return scores.gather(2, index)
 
 
 def _fully_visible(seg: Tensor, real: Tensor | None, queries: int, dtype: torch.dtype) -> AttentionMask:

@@ -7,7 +7,7 @@ from torch import Tensor, nn
 from uer.layers.attention import MultiHeadedAttention
 from uer.layers.cache import KVCache, MemoryCache
 from uer.layers.dropout import Dropout
-from uer.layers.layout import Layout, take_rows
+from uer.layers.layout import Layout, Part, take_rows
 from uer.layers.masks import AttentionMask, compute_dtype, query_rows
 
 
@@ -42,12 +42,12 @@ class TransformerLayer(nn.Module):
         layout: Layout | None = None,
         cache: KVCache | None = None,
         previous_scores: Tensor | None = None,
-        only: Tensor | None = None,
+        only: Part | None = None,
     ) -> tuple[Tensor, Tensor | None]:
         """[N, H] or [B, T, H] → the same shape, and the scores when the attention is residual.
 
-        With `only` [S], the place of one token of each sequence in [N, H], the result is that of these
-        tokens, [S, H], and nothing is computed for the others that they do not need.
+        With `only`, some tokens of each sequence, the result is that of these, [K, H], and nothing is
+        computed for the others that they do not need.
         """
         if only is not None:
             return self._only(hidden, only, mask, layout, previous_scores), None
@@ -67,25 +67,25 @@ class TransformerLayer(nn.Module):
     def _only(
         self,
         hidden: Tensor,
-        only: Tensor,
+        only: Part,
         mask: AttentionMask,
         layout: Layout,
         previous_scores: Tensor | None,
     ) -> Tensor:
-        """One token of each sequence, with all tokens as keys and values."""
-        places = layout.positions.index_select(0, only)
+        """Some tokens of each sequence, with all tokens as keys and values."""
+        places = only.layout.to_sequences(layout.positions.index_select(0, only.tokens))
         if previous_scores is not None:
             previous_scores = query_rows(previous_scores, places)
         normed = self.layer_norm_1(hidden) if self.pre else hidden
         out, _ = self.self_attn(
-            take_rows(normed, only),
+            take_rows(normed, only.tokens),
             normed,
             mask=mask.of_queries(places, layout.max_length, compute_dtype(hidden)),
-            layout=Layout.dense(layout.sequences, 1, hidden.device),
+            layout=only.layout,
             memory_layout=layout,
             previous_scores=previous_scores,
         )
-        hidden = take_rows(hidden, only) + self.dropout(out)
+        hidden = take_rows(hidden, only.tokens) + self.dropout(out)
         if self.pre:
             return hidden + self.dropout(self.feed_forward(self.layer_norm_2(hidden)))
         hidden = self.layer_norm_1(hidden)

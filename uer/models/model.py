@@ -16,12 +16,16 @@ from torch import Tensor, nn
 
 from uer.config.model import FROZEN, PARTNERS, ModelConfig
 from uer.embeddings.parts import positions_limit
+from uer.encoders.transformer import TransformerEncoder
 from uer.errors import ConfigError
 from uer.layers.cache import Caches
-from uer.layers.layout import Layout, row_positions
+from uer.layers.layout import Layout, Part, row_positions
 from uer.layers.output import EncoderOutput
 from uer.models.generator import replace_tokens
-from uer.targets.term import Term
+from uer.targets.term import IGNORE, Term
+
+FEW = 0.75
+"""share of the tokens up to which the last layer computes those alone that targets read"""
 
 Inputs = dict[str, Tensor]
 LayoutChoice = Layout | None | Literal["auto"]
@@ -197,22 +201,47 @@ class Model(nn.Module):
             terms["mlm"] = made.term
             source = Side({**source.streams, "word": made.word}, source.layout)
             labels = {**labels, **made.labels}
-        first = self.hidden_states(source, target, self.target.all_layers)
-        terms.update(self.terms(Passes(self, source, target, first), labels))
+        few = self._few(labels, read) if target is None else None
+        first = self.hidden_states(source, target, self.target.all_layers, few)
+        terms.update(self.terms(Passes(self, source, target, first), labels, few))
         return terms
 
-    def terms(self, run: Passes, labels: Inputs) -> dict[str, Term]:
+    def terms(self, run: Passes, labels: Inputs, few: Part | None = None) -> dict[str, Term]:
         """The terms of the targets on what a first pass gave.
 
         Args:
             labels: those on the token grid are packed.
+            few: the tokens whose states the first pass gave; None: all.
         """
         read, terms = run.target or run.source, {}
+        seg, layout = read.streams["seg"], read.layout
+        if few is not None:
+            grid = self.target.token_labels
+            labels = {n: x.index_select(0, few.tokens) if n in grid else x for n, x in labels.items()}
+            seg, layout = seg.index_select(0, few.tokens), few.layout
         for name, child in self.target.named_children():
-            found = child(run.first.hidden, labels, seg=read.streams["seg"], layout=read.layout, run=run)
+            found = child(run.first.hidden, labels, seg=seg, layout=layout, run=run)
             weight = self.target_weights.get(name, getattr(child, "weight", 1.0))
             terms.update({key: term._replace(weight=weight) for key, term in found.items()})
         return terms
+
+    def _few(self, labels: Inputs, side: Side) -> Part | None:
+        """The tokens whose last states the targets read, when these are few: the others need none.
+
+        On a CPU only: a GPU would make the host wait to learn which they are.
+        """
+        targets, layout = list(self.target.children()), side.layout
+        if side.streams["word"].device.type != "cpu" or not isinstance(self.encoder, TransformerEncoder):
+            return None
+        if self.target.all_layers or not all(getattr(target, "reads_few", False) for target in targets):
+            return None
+        read = torch.zeros(layout.tokens, dtype=torch.bool)
+        read[layout.first] = True
+        for name in self.target.token_labels:
+            if name in labels:
+                read |= labels[name] != IGNORE
+        tokens = read.nonzero().squeeze(1)
+        return layout.only(tokens) if len(tokens) <= FEW * layout.tokens else None
 
     def read(self, streams: Inputs, layout: Layout, *, all_layers: bool = False) -> EncoderOutput:
         """Embedding and encoder over streams that are packed already: what is asked of a partner."""
@@ -279,20 +308,28 @@ class Model(nn.Module):
         streams["word"] = streams.pop("in")
         return _side(streams, layout, caches, positions_limit(self.tgt_embedding), "--tgt_seq_length")
 
-    def hidden_states(self, source: Side, target: Side | None, all_layers: bool = False) -> EncoderOutput:
-        """What the targets read: the decoder's output, or the encoder's when there is no decoder."""
+    def hidden_states(
+        self, source: Side, target: Side | None, all_layers: bool = False, few: Part | None = None
+    ) -> EncoderOutput:
+        """What the targets read: the decoder's output, or the encoder's when there is no decoder; with `few`
+        of these tokens alone.
+        """
         if target is None:
-            return self._encode(source, None, all_layers)
+            return self._encode(source, None, all_layers, few)
         hidden = self._encode(source, None, False).hidden
         return self._decode(target, hidden, source.streams["seg"], source.layout, None, all_layers)
 
-    def _encode(self, side: Side, caches: Caches | None, all_layers: bool) -> EncoderOutput:
+    def _encode(
+        self, side: Side, caches: Caches | None, all_layers: bool, few: Part | None = None
+    ) -> EncoderOutput:
+        more = {} if few is None else {"only": few}
         return self.encoder(
             self.embedding(side.streams),
             side.streams["seg"],
             layout=side.layout,
             caches=caches,
             all_layers=all_layers,
+            **more,
         )
 
     def _decode(

@@ -28,6 +28,7 @@ class CspTarget(nn.Module):
 
     name = "csp"
     token_labels = ()
+    reads_few = True
     compares_rows = True
 
     def __init__(self, hidden_size: int, size: int, *, dropout: float = 0.0) -> None:

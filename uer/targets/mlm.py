@@ -61,6 +61,7 @@ class MlmTarget(MlmHead):
 
     name = "mlm"
     token_labels = ("mlm", "mlm_order")
+    reads_few = True
 
     def forward(
         self, hidden: Tensor, labels: dict[str, Tensor], *, seg: Tensor, layout: Layout | None, run: Run

@@ -28,6 +28,7 @@ class SpTarget(SpHead):
 
     name = "sp"
     token_labels = ()
+    reads_few = True
 
     def forward(
         self, hidden: Tensor, labels: dict[str, Tensor], *, seg: Tensor, layout: Layout | None, run: Run

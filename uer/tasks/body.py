@@ -44,7 +44,7 @@ def pooled_side(kind: str, side: Side, embedding: Callable[..., Tensor], encoder
     packed, seg = side.layout, side.streams["seg"]
     hidden = embedding(side.streams)
     if kind in ("first", "last") and isinstance(encoder, TransformerEncoder):
-        only = packed.first if kind == "first" else packed.last
+        only = packed.only(packed.first if kind == "first" else packed.last)
         return encoder(hidden, seg, layout=packed, only=only).hidden
     return pool(kind, encoder(hidden, seg, layout=packed).hidden, seg, packed)
 
