@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+
 import numpy as np
 import pytest
 import torch
@@ -14,6 +16,7 @@ from uer.config.training import OPTIMIZERS, OptimizerOptions, TrainOptions
 from uer.data.batch import IGNORE, Batch
 from uer.models.build import build_model
 from uer.models.initialize import initialize
+from uer.training import estimate as estimate_module
 from uer.training.estimate import (
     Estimate,
     dry_run,
@@ -98,6 +101,23 @@ def test_operations_and_activations_are_what_is_then_measured(kind, precision):
     assert found.activations == pytest.approx(activations, rel=0.15)
     assert found.parameters == sum(p.numel() for p in model.parameters())
     assert found.rows == 24 and found.tokens == int(batch.inputs["seg"].sum())
+
+
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+@pytest.mark.parametrize("kind", KINDS)
+def test_what_is_not_multiplied_counts_the_same(kind, precision, monkeypatch):
+    model, batch = model_and_batch(kind)
+    found = estimate_module.one_pass(model, batch, Precision(precision), CPU)
+    monkeypatch.setattr(estimate_module, "Unmultiplied", contextlib.nullcontext)
+    assert found == estimate_module.one_pass(model, batch, Precision(precision), CPU)
+
+
+def test_only_what_is_counted_is_left_out():
+    a, b, out = torch.full((2, 3), 2.0), torch.ones(3, 4), torch.ones(2, 4)
+    with estimate_module.Unmultiplied():
+        assert not (a @ b).any() and torch.equal(a + a, torch.full((2, 3), 4.0))
+        torch.mm(a, b, out=out)
+    assert torch.equal(out, torch.full((2, 4), 6.0)), "what is written into another tensor is computed"
 
 
 @pytest.mark.parametrize("kind", KINDS)

@@ -3,7 +3,7 @@
 Weights, gradients and optimiser state are counted. Operations and activations (what a forward pass keeps for
 the backward one) are measured on two small parts of a batch and grow in proportion to the real tokens; what
 does not grow, such as 16-bit copies of the weights, falls out of the difference. Operations alone take one
-part, and a run whose figures nobody reads takes none.
+part, and a run whose figures nobody reads takes none. On a CPU nothing is multiplied for it.
 """
 
 from __future__ import annotations
@@ -11,14 +11,16 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import psutil
 import torch
 from torch import Tensor, nn
 from torch.autograd.graph import saved_tensors_hooks
-from torch.utils.flop_counter import FlopCounterMode
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves, tree_map_only
+from torch.utils.flop_counter import FlopCounterMode, flop_registry
 
 from uer.config.training import TrainOptions
 from uer.data.batch import Batch
@@ -178,8 +180,26 @@ def some_rows(batch: Batch, count: int) -> Batch:
     return rows_of(batch, np.argsort(lengths, kind="stable")[places])
 
 
+class Unmultiplied(TorchDispatchMode):
+    """Gives zeros for what `FlopCounterMode` counts: shapes are all that matters, and products all that takes
+    time. On a GPU they take none either, and are left as they are.
+    """
+
+    def __torch_dispatch__(
+        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        """One operation: its result, or zeros of the result's shape and type."""
+        kwargs = kwargs or {}
+        tensors = [x for x in tree_leaves((args, kwargs)) if isinstance(x, Tensor)]
+        written = func._schema.is_mutable or any(x.device.type != "cpu" for x in tensors)
+        if written or func._overloadpacket not in flop_registry:
+            return func(*args, **kwargs)
+        args, kwargs = tree_map_only(Tensor, lambda x: x.to("meta"), (args, kwargs))
+        return tree_map_only(Tensor, lambda x: torch.zeros_like(x, device="cpu"), func(*args, **kwargs))
+
+
 def one_pass(model: nn.Module, batch: Batch, precision: Precision, device: torch.device) -> Pass:
-    """Forward and backward of a batch, counted; gradients are dropped again."""
+    """Forward and backward of a batch, counted but not multiplied; gradients are dropped again."""
     converted = to_tensors(batch).to(device)
     weights = {param.untyped_storage().data_ptr() for param in model.parameters()}
     kept: dict[int, int] = {}
@@ -194,7 +214,7 @@ def one_pass(model: nn.Module, batch: Batch, precision: Precision, device: torch
     training = model.training
     model.train()
     with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
-        with FlopCounterMode(display=False) as counter:
+        with Unmultiplied(), FlopCounterMode(display=False) as counter:
             with precision.autocast(), saved_tensors_hooks(keep, lambda tensor: tensor):
                 terms = model(converted.inputs, converted.labels)
                 loss = sum(term.loss_sum for term in terms.values())
