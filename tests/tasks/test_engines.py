@@ -112,9 +112,9 @@ def folder(tmp_path_factory):
             assert run(script(alone["classifier"]).main, tune(f"{name}.bin", *flags)) == 0
             for engine, more in ENGINES.items():
                 runs.append(["finetune/run_classifier.py", *tune(f"{name}-{engine}.bin", *flags, *more)])
-        several = tune("mt.bin", "--dataset_path_list", "a", "b")[4:]
+        several = tune("heads.bin", "--dataset_path_list", "a", "b")[6:]
         assert run(script("finetune/run_classifier_mt").main, several) == 0
-        several[several.index("mt.bin")] = "mt-fsdp.bin"
+        several[several.index("heads.bin")] = "heads-fsdp.bin"
         runs.append(["finetune/run_classifier_mt.py", *several, *ENGINES["fsdp"]])
         run(script(alone["infer"]).main, predict("classifier", "base.bin", "base.tsv"))
         runs.append(
@@ -152,7 +152,7 @@ def test_attacks_and_adapters_under_every_engine(folder, name, engine):
 
 
 def test_heads_that_a_batch_does_not_use_stay_as_they_are(folder):
-    one, two = folder / "mt.bin", folder / "mt-fsdp.bin"
+    one, two = folder / "heads.bin", folder / "heads-fsdp.bin"
     same(read_state(one), read_state(two), 1e-5)
     assert losses(one, "dev_acc") == losses(two, "dev_acc")
 
