@@ -19,7 +19,10 @@ from uer.checkpoints.io import read_state
 from uer.models.build import build_body, build_model
 from uer.models.model import Model
 from uer.tasks.body import task_body
+from uer.tasks.choice import ChoiceModel
 from uer.tasks.classifier import ClassifierModel
+from uer.tasks.extractive_qa import QaModel
+from uer.tasks.ner import NerModel
 
 # Class of the oracle → model_type; cases of these classes whose inputs are the plain ones below can be
 # checked.
@@ -45,7 +48,17 @@ PADDLE = {
     "SkepForSequenceClassification": "skep",
     "ElectraForTotalPretraining": "electra",
     "ErnieHealthForTotalPretraining": "electra",
+    "BertForPretraining": "bert",
+    "AlbertForPretraining": "albert",
+    "DistilBertForMaskedLM": "distilbert",
+    "RobertaForMaskedLM": "roberta",
+    "TinyBertForPretraining": "tinybert",
 }
+HEADS = ("SequenceClassification", "TokenClassification", "QuestionAnswering", "MultipleChoice")
+PREFIXES = {"Bert", "Albert", "DistilBert", "Roberta", "TinyBert", "Ernie", "Electra", "ErnieM", "Skep"}
+PADDLE |= {f"{name}For{head}": name.lower() for name in sorted(PREFIXES) for head in HEADS}
+SECOND_CHOICE = (1, 9)
+"""place and token in which the second choice differs from the first"""
 PLAIN = {
     "in.input_ids",
     "in.attention_mask",
@@ -95,7 +108,7 @@ def check(path: Path, folder: Path) -> dict[str, float]:
     for role, own_cls, own in _models(cls, state):
         place = folder / role
         place.mkdir(exist_ok=True)
-        (place / "config.json").write_text(json.dumps(_description(cls, own_cls, meta["config"])))
+        (place / "config.json").write_text(json.dumps(_description(cls, own_cls, meta)))
         save_file(own, place / "model.safetensors", metadata={"format": "pt"})
         found[f"{role}back"] = float(_not_given_back(place))
         with torch.no_grad():
@@ -116,8 +129,9 @@ def _models(cls: str, state: dict[str, Tensor]) -> Iterator[tuple[str, str, dict
         yield role, own, {n.removeprefix(role): t for n, t in state.items() if n.startswith(role)}
 
 
-def _description(cls: str, own: str, config: dict) -> dict:
-    if cls in PADDLE:
+def _description(cls: str, own: str, meta: dict) -> dict:
+    config = meta["config"]
+    if meta["oracle"].startswith("PaddleNLP"):
         return {"architectures": [own], "paddlenlp_version": "2.8.1", "model_type": PADDLE[cls], **config}
     if cls == "albert_zh":
         return config
@@ -137,6 +151,7 @@ def _not_given_back(folder: Path) -> int:
     for output in OUTPUTS:
         ours.setdefault(output, words)
     theirs, _ = to_theirs(model.family, ours, config, " ".join(names), every_name=True)
+    theirs |= {model.family.prefix + name: tensor for name, tensor in theirs.items()}  # a head that is lost
     again = theirs.keys() & state.keys()
     lost = [name for name in state.keys() - again if not re.search(LOST, name)]
     assert not lost, lost
@@ -146,7 +161,7 @@ def _not_given_back(folder: Path) -> int:
 # Buffers, copies, and a pooler that a head does not read.
 LOST = r"position_ids|token_type_ids|pooler|predictions\.(?:decoder\.)?bias|decoder\.weight|lm_head\."
 LOST += r"|embed_tokens|encoder\.embed_positions|predictions\.decoder_bias|vocab_projector\.weight"
-LOST += r"|final_logits_bias"
+LOST += r"|final_logits_bias|fit_dense"
 
 
 def _moved(name: str, before: Tensor, after: Tensor) -> bool:
@@ -178,6 +193,7 @@ def _compared(
             yield f"hidden.{number}", layer[seen], tensors[name][seen]
     if "out.cls_logits" in tensors:
         yield "cls", model.logits(inputs), tensors["out.cls_logits"]
+    yield from _downstream(model, inputs, out.hidden, seen, tensors)
     yield from _token_heads(role, model, out.hidden, seen, tensors)
     yield from _first_token_heads(model, out.hidden[:, 0], tensors)
     if role == "discriminator." or "out.start_prob" in tensors:
@@ -191,8 +207,14 @@ def _built(cls: str, folder: Path, tensors: dict[str, Tensor]) -> Model:
         for name, t in tensors.items()
         if re.search(r"(?:word_embeddings|wte|shared)\.weight$|/word_embeddings$", name)
     ).shape[0]
-    if cls.endswith("SequenceClassification"):
-        model: Model = ClassifierModel(
+    if cls.endswith("TokenClassification"):
+        model: Model = NerModel.build(config, vocab_size, crf=False, padded=False)
+    elif cls.endswith("QuestionAnswering"):
+        model = QaModel.build(config, vocab_size)
+    elif cls.endswith("MultipleChoice"):
+        model = ChoiceModel.build(config, vocab_size)
+    elif cls.endswith("SequenceClassification"):
+        model = ClassifierModel(
             task_body(config, vocab_size), labels_num=tensors["out.cls_logits"].shape[1], pooling="first"
         )
     elif "out.mlm_logits" not in tensors and "out.pooled" in tensors:
@@ -203,7 +225,25 @@ def _built(cls: str, folder: Path, tensors: dict[str, Tensor]) -> Model:
         model = build_body(config, vocab_size)
     new = (r"target\.sp\.linear_2\.",) if "out.nsp_logits" not in tensors else ()
     load_into(model, folder, allow_new=new)
+    if cls == "AlbertForPretraining":  # whose head alone has the library's epsilon there
+        model.target.mlm.layer_norm.eps = 1e-5
     return model
+
+
+def _downstream(
+    model: Model, inputs: dict[str, Tensor], hidden: Tensor, seen: Tensor, tensors: dict[str, Tensor]
+) -> Iterator[tuple[str, Tensor, Tensor]]:
+    if "out.tok_logits" in tensors:
+        yield "tok", model.output_layer(hidden)[seen], tensors["out.tok_logits"][seen]
+    if "out.start_logits" in tensors:
+        for number, name in enumerate(("start", "end")):
+            yield name, model.output_layer(hidden)[..., number][seen], tensors[f"out.{name}_logits"][seen]
+    if "out.choice_logits" in tensors:
+        both = {name: torch.stack([x, x], 1) for name, x in inputs.items()}
+        place, token = SECOND_CHOICE
+        both["src"][:, 1, place] = token
+        both["choice"] = torch.ones(both["src"].shape[:2], dtype=torch.long)
+        yield "choice", model.logits(both), tensors["out.choice_logits"]
 
 
 def _token_heads(

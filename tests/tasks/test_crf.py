@@ -1,9 +1,11 @@
 """The CRF against all sequences counted one by one, in float64."""
 
 import itertools
+from pathlib import Path
 
 import pytest
 import torch
+from safetensors.torch import load_file
 
 from uer.tasks.crf import CRF
 
@@ -48,3 +50,16 @@ def test_padding_changes_nothing():
     tags_padded = torch.tensor([[1, 2, 0, -100, -100]])
     torch.testing.assert_close(crf.nll(emissions, tags, real), crf.nll(wide, tags_padded, padded))
     assert crf.best(wide, padded)[:, :3].tolist() == crf.best(emissions, real).tolist()
+
+
+def test_skeps_tagger():
+    """Frozen values of a tagger without start and end: all sequences counted, and PaddleNLP's best path."""
+    values = load_file(Path(__file__).parents[1] / "golden" / "zoo" / "F21_skep_crf.safetensors")
+    crf = CRF(3)
+    for parameter in (crf.start_transitions, crf.end_transitions):
+        parameter.data.zero_()
+    crf.transitions.data.copy_(values["state.transitions"])
+    emissions, tags = values["in.emissions"], values["in.labels"]
+    real = torch.arange(emissions.shape[1]) < values["in.lengths"][:, None]
+    torch.testing.assert_close(crf.nll(emissions, tags, real), values["out.nll"], rtol=1e-5, atol=1e-5)
+    assert torch.equal(crf.best(emissions, real), values["out.viterbi_path"])

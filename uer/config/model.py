@@ -40,10 +40,10 @@ PARTNERS: dict[str, tuple[str, ...]] = {
 FROZEN = ("teacher",)  # those that do not learn
 MASKS = ("fully_visible", "causal", "causal_with_prefix")
 LAYERNORMS = ("normal", "t5", "uer")
-ACTIVATIONS = ("gelu", "gelu_fast", "relu", "silu", "linear", "tanh")
+ACTIVATIONS = ("gelu", "gelu_fast", "relu", "silu", "linear", "tanh", "tanh_relu")
 POOLINGS = ("first", "last", "mean", "max")
 SINUSOIDS = ("2024", "2021", "pegasus")
-HEAD_ACTIVATIONS = ("tanh", "relu", "gelu", "none")
+HEAD_ACTIVATIONS = ("tanh", "relu", "gelu", "tanh_relu", "none")
 RECURRENT = ("rnn", "lstm", "gru", "birnn", "bilstm", "bigru")
 
 

@@ -18,6 +18,11 @@ def gelu_fast(x: Tensor) -> Tensor:
     return F.gelu(x, approximate="tanh")
 
 
+def tanh_relu(x: Tensor) -> Tensor:
+    """max(tanh x, 0), between the layers of TinyBERT's classifier (Jiao et al. 2020)."""
+    return torch.tanh(x).relu()
+
+
 def linear(x: Tensor) -> Tensor:
     """x"""
     return x
@@ -30,6 +35,7 @@ ACTIVATIONS: dict[str, Activation] = {
     "silu": F.silu,
     "linear": linear,
     "tanh": torch.tanh,
+    "tanh_relu": tanh_relu,
 }
 
 

@@ -128,9 +128,16 @@ HEALTH = (
 )
 FIT = {r"(?:tinybert\.)?fit_dense(?:s\.\d+)?\.(?:weight|bias)": "widens states for the loss of distillation"}
 
+
+def _read_tinybert(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Its classifier alone has two activations, one over the other."""
+    chooses = str((values.get("architectures") or [""])[0]).endswith("MultipleChoice")
+    return {**BERT.read(values), "head_act": "tanh" if chooses else "tanh_relu"}
+
+
 PADDLE_BERT = _paddle(BERT)
 PADDLE_ERNIE = _paddle(ERNIE)
-PADDLE_ERNIE_M = _paddle(ERNIE_M)
+PADDLE_ERNIE_M = _paddle(ERNIE_M, renamed={**RENAMED, ".self_attn.self_attn.": ".self_attn."})
 PADDLE_ALBERT = _paddle(ALBERT, prefix="transformer.", renamed=_albert_names())
 PADDLE_DISTILBERT = _paddle(
     DISTILBERT,
@@ -142,6 +149,7 @@ PADDLE_DISTILBERT = _paddle(
 )
 PADDLE_ELECTRA = _paddle(
     ELECTRA,
+    renamed={**RENAMED, "sequence_summary.summary": "sequence_summary.dense"},
     more=HEALTH,
     parts={
         "ElectraDiscriminator": ("rtd",),
@@ -164,16 +172,22 @@ PADDLE_ROBERTA = _paddle(
         ),
         sizes=BERT.sizes,
         written={"pad_token_id": 0},
+        required={**ROBERTA.required, "pad_token_id": (0,)},
         read=BERT.read,
         write=BERT.write,
     )
 )
 PADDLE_TINYBERT = replace(
-    _paddle(BERT, prefix="tinybert.", parts={"TinyBertModel": ()}),
+    _paddle(BERT, prefix="tinybert.", parts={"TinyBertModel": (), "TinyBertForPretraining": ()}),
     name="paddle-tinybert",
     model_types=("paddle-tinybert",),
     ignored={**BERT.ignored, **FIT},
-    classes={"": "TinyBertModel"},
+    read=_read_tinybert,
+    classes={
+        part: name.replace("Bert", "TinyBert")
+        for part, name in BERT.classes.items()
+        if part in ("", "cls", "qa", "choice")
+    },
 )
 # SKEP (Tian et al. 2020): ERNIE with another epsilon; the variant of RoBERTa has no token types.
 PADDLE_SKEP = replace(
