@@ -122,7 +122,7 @@ def open_data(
         masking=chosen[MaskingOptions] if masks else None,
         tokenizer=tokenizer,
         group_by_length=chosen[PretrainOptions].group_by_length,
-        targets=chosen[ModelConfig].target,
+        taught=chosen[ModelConfig].taught,
     )
 
 

@@ -26,11 +26,12 @@ def main(argv: list[str] | None = None) -> int:
     from uer.checkpoints import write_state
     from uer.checkpoints.layers import take_layers
 
-    state, companion = take_layers(options.load_model_path, options.layers)
+    state, companion = take_layers(options.load_model_path, options.layers, options.student)
     write_state(options.output_model_path, state, **(companion.settings() if companion else {}))
     logger.info(
-        "Took the layers %s of %s: %s.",
-        " ".join(map(str, options.layers)),
+        "Took %s of %s%s: %s.",
+        f"the layers {' '.join(map(str, options.layers))}" if options.layers else "all layers",
+        "" if options.student is None else f"student {options.student} of ",
         options.load_model_path,
         options.output_model_path,
     )

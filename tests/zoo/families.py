@@ -137,6 +137,7 @@ FAMILIES = (
         ("ernie",),
         ("F14",),
         parts=("mlm", "sp"),
+        objective="bert (mlm sp students), mlm",
     ),
     ZooFamily(
         "F15",

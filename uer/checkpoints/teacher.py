@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 from uer.checkpoints.companion import read_companion
 from uer.checkpoints.loader import SEGMENT_TABLE, load_into
@@ -11,22 +10,6 @@ from uer.config.model import PARTNERS, ModelConfig
 from uer.errors import ConfigError
 from uer.models.model import Model
 from uer.models.teacher import soft_head
-
-# What belongs to the run and not to the teacher.
-OF_THE_RUN = (
-    *PARTNERS,
-    "target",
-    "teacher_layers",
-    "soft_temperature",
-    "generator_shares",
-    "stream_0",
-    "stream_1",
-)
-
-
-def settings_of(config: ModelConfig) -> dict[str, Any]:
-    """What the key `teacher` says of a model with this configuration."""
-    return {name: value for name, value in config.to_dict().items() if name not in OF_THE_RUN}
 
 
 def with_teacher(config: ModelConfig, path: str | Path | None) -> ModelConfig:
@@ -53,7 +36,7 @@ def with_teacher(config: ModelConfig, path: str | Path | None) -> ModelConfig:
             f"--target {' '.join(needing)} learns from a teacher; name its weights with --teacher_path."
         )
     found = read_companion(path)
-    settings = {} if found is None else settings_of(found.config)
+    settings = {} if found is None else found.config.settings()
     head = [soft_head(config)] if "soft" in needing else []
     return config.replace(teacher={**settings, "target": head, **(config.teacher or {})})
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from uer.config.options import Options, option, positive
+from uer.config.options import Options, not_negative, option, positive
 from uer.errors import ConfigError
 
 # A test holds these against `uer.checkpoints.families`.
@@ -165,10 +165,17 @@ class TakeLayersOptions(Options):
     )
     layers: tuple[int, ...] = option(
         (),
-        "layers of the encoder to take, from 1 on: 2 4 6 is every other one of six",
-        required=True,
+        "layers of the encoder to take, from 1 on: 2 4 6 is every other one of six (default: all)",
         check=lambda value: value > 0,
         expected="a number greater than 0",
         metavar="NUMBER",
     )
+    student: int | None = not_negative(
+        None, "of a model of --target students the student of this number, from 0 on"
+    )
     output_model_path: str = option(help="file to write", required=True, metavar="FILE")
+
+    def check(self) -> None:
+        """Something is to be taken."""
+        if not self.layers and self.student is None:
+            raise ConfigError("--layers is missing: name the layers to take, or a --student.")

@@ -30,6 +30,7 @@ TARGETS = (
     "scores",
     "attention",
     "contrast",
+    "students",
 )
 # Models that stand beside the one that is trained → the targets that need them. The name is the JSON key of
 # its settings, and what its tensors' names begin with.
@@ -38,6 +39,12 @@ PARTNERS: dict[str, tuple[str, ...]] = {
     "teacher": ("soft", "cosine", "states", "scores", "attention", "contrast"),
 }
 FROZEN = ("teacher",)  # those that do not learn
+# What belongs to a run and not to the model that is learnt from.
+OF_THE_RUN = (
+    *(*PARTNERS, "generator_shares", "students", "teacher_layers", "soft_temperature"),
+    *("stream_0", "stream_1"),
+)
+STUDENT_TARGETS = ("attention", "states")
 MASKS = ("fully_visible", "causal", "causal_with_prefix")
 LAYERNORMS = ("normal", "t5", "uer")
 ACTIVATIONS = ("gelu", "gelu_fast", "relu", "silu", "linear", "tanh", "tanh_relu")
@@ -159,6 +166,9 @@ class ModelConfig(Options):
         metavar="NUMBER",
     )
     soft_temperature: float = positive(2.0, "temperature of the logits that the soft target compares")
+    students: tuple[dict, ...] = option(
+        (), "settings of models that learn from this one while it learns (students)", json_only=True
+    )
     stream_0: dict | None = option(None, "settings of the first stream of a dual model", json_only=True)
     stream_1: dict | None = option(None, "settings of the second stream of a dual model", json_only=True)
     dual_stream_norm: bool = option(False, "a dual embedding norms each stream a second time", json_only=True)
@@ -194,6 +204,28 @@ class ModelConfig(Options):
         return tuple(name for name, targets in PARTNERS.items() if set(targets) & set(self.target))
 
     @property
+    def taught(self) -> tuple[str, ...]:
+        """The terms of what learns from another model, none of which has labels of its own: "soft", …; those
+        of student k end in _k, as "attention_0"."""
+        own = [name for name in self.target if name in PARTNERS["teacher"]]
+        numbers = range(len(self.students) if "students" in self.target else 0)
+        return (*own, *(f"{name}_{k}" for k in numbers for name in self.student(k).target))
+
+    def settings(self) -> dict[str, Any]:
+        """What makes the model, without what belongs to the run."""
+        return {name: value for name, value in self.to_dict().items() if name not in OF_THE_RUN}
+
+    def student(self, number: int) -> ModelConfig:
+        """The configuration of a student: its own settings laid over these. Its teacher is this model.
+
+        Raises:
+            ConfigError: a key is unknown, or the settings make no model.
+        """
+        teacher = {**self.settings(), "target": [name for name in self.target if name in ("mlm", "lm")]}
+        fixed = {**dict.fromkeys(PARTNERS), "students": (), "teacher": teacher}
+        return self._over("students", {"target": STUDENT_TARGETS, **self.students[number]}, fixed)
+
+    @property
     def decoder_depth(self) -> int:
         """Layers of the decoder."""
         return self.decoder_layers_num or self.layers_num
@@ -223,14 +255,14 @@ class ModelConfig(Options):
         Raises:
             ConfigError: a key is unknown, or the settings make no model.
         """
-        fixed = {**dict.fromkeys(PARTNERS), "target": ("mlm",) if name == "generator" else ()}
+        fixed = {**dict.fromkeys(PARTNERS), "target": ("mlm",) if name == "generator" else (), "students": ()}
         return self._over(name, {"target": fixed["target"], **(getattr(self, name) or {})}, fixed)
 
     def _over(self, name: str, own: dict[str, Any], fixed: dict[str, Any]) -> ModelConfig:
         """These settings, over them the `fixed` ones, over them those of the JSON key `name`."""
         own = {key: value for key, value in own.items() if key != "vocab_size"}  # the tokenizer decides
         for key in own:
-            if key not in self.names() or key.startswith("stream_") or key in PARTNERS:
+            if key not in self.names() or key.startswith("stream_") or key in (*PARTNERS, "students"):
                 raise ConfigError(f"{name}: the key '{key}' is unknown.{suggestion(key, self.names())}")
         common = {key: getattr(self, key) for key in self.names()}
         return ModelConfig(**{**common, **fixed, **own})
@@ -253,10 +285,29 @@ class ModelConfig(Options):
             )
 
         self._check_partners()
+        self._check_students()
         if self.prefix_lm_loss and self.decoder:
             raise ConfigError(
                 "--prefix_lm_loss does not go with --decoder: a decoder's text has no second segment."
             )
+
+    def _check_students(self) -> None:
+        if ("students" in self.target) != bool(self.students):
+            raise ConfigError(
+                "--target students and the key 'students' of the JSON config, a list of objects with the "
+                "settings in which each student differs from this model, belong together: give both or "
+                "neither."
+            )
+        if self.students and (self.decoder or "dual" in self.embedding or "generator" in self.partners):
+            raise ConfigError(
+                "--target students goes with one encoder, not with a decoder, dual or a generator."
+            )
+        for number in range(len(self.students)):
+            targets = self.student(number).target
+            if strange := [name for name in targets if name not in (*PARTNERS["teacher"], "mlm", "sp", "lm")]:
+                raise ConfigError(
+                    f"a student cannot have the target {strange[0]}; choose what it learns from."
+                )
 
     def _check_partners(self) -> None:
         for name in self.partners:

@@ -112,10 +112,10 @@ def check_dataset(
 
 
 def _asked(targets: Sequence[str]) -> set[str]:
-    """The targets whose labels must be in the data: a teacher's are not, but contrast asks for hidden
-    tokens."""
-    taught = set(PARTNERS["teacher"])
-    return {"mlm" if name == "contrast" else name for name in targets if name not in taught - {"contrast"}}
+    """The targets whose labels must be in the data: what learns from another model has none, but contrast
+    asks for hidden tokens."""
+    taught = {*PARTNERS["teacher"], "students"} - {"contrast"}
+    return {"mlm" if name == "contrast" else name for name in targets if name not in taught}
 
 
 def _check_lengths(store: Store, most: int) -> None:
@@ -164,7 +164,8 @@ class PretrainData:
         masking: how tokens are hidden at batch time (datasets made with `--dynamic_masking`).
         tokenizer: needed when whole words are to be hidden and the dataset lacks their borders.
         group_by_length: batches of instances of like length.
-        targets: those of the model; what learns from a teacher has no labels, but counts tokens.
+        taught: terms of the model that learn from another one (`ModelConfig.taught`); they have no labels of
+            their own and count tokens.
 
     Attributes:
         objective: the dataset's objective.
@@ -185,10 +186,10 @@ class PretrainData:
         masking: MaskingOptions | None = None,
         tokenizer: Tokenizer | None = None,
         group_by_length: bool = False,
-        targets: Sequence[str] = (),
+        taught: Sequence[str] = (),
     ) -> None:
         self.store, self.seed, self.rank = store, seed, rank
-        self._taught = [name for name in targets if name in PARTNERS["teacher"]]
+        self._taught = tuple(taught)
         self.objective = objective_of(store, masking)
         self._arrays = store.arrays
         masks = isinstance(self.objective, MaskedObjective)
@@ -237,9 +238,10 @@ class PretrainData:
 
     def _batch(self, ids: np.ndarray, rng: np.random.Generator) -> Batch:
         batch = self.objective.batch(self._arrays, ids, rng)
-        for name in self._taught:
+        if self._taught:
             tokens = int(np.count_nonzero(batch.inputs["seg"]))
-            batch.counts[name] = batch.counts["mlm"] if name == "contrast" else tokens
+            known = {**batch.counts, "contrast": batch.counts.get("mlm", 0)}
+            batch.counts.update({name: known.get(name.split("_")[0], tokens) for name in self._taught})
         return batch
 
     @property

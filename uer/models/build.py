@@ -23,17 +23,21 @@ from uer.targets import TARGETS
 from uer.utils.lazy import pick_class
 
 
-def build_model(config: ModelConfig, vocab_size: int, tgt_vocab_size: int | None = None) -> Model:
+def build_model(
+    config: ModelConfig, vocab_size: int, tgt_vocab_size: int | None = None, *, alone: bool = False
+) -> Model:
     """The whole model with its targets; shared and tied tensors are one parameter.
 
     Args:
         vocab_size: of the source tokenizer.
         tgt_vocab_size: of the target tokenizer, when it is another one.
+        alone: without the models beside it, which somebody else provides.
 
     Raises:
         ConfigError: the parts do not fit together.
     """
     body = build_body(config, vocab_size, tgt_vocab_size)
+    beside = () if alone else config.partners
     out_size = (tgt_vocab_size or vocab_size) if config.decoder else vocab_size
     targets = {name: build_target(name, config, out_size) for name in config.target}
     model = Model(
@@ -43,7 +47,7 @@ def build_model(config: ModelConfig, vocab_size: int, tgt_vocab_size: int | None
         tgt_embedding=body.tgt_embedding,
         decoder=body.decoder,
         target=Targets(targets) if targets else None,
-        partners={name: build_model(config.partner(name), vocab_size) for name in config.partners},
+        partners={name: build_model(config.partner(name), vocab_size) for name in beside},
     )
     if config.tie_weights:
         _tie_output(model)
@@ -184,6 +188,9 @@ def build_target(name: str, config: ModelConfig, vocab_size: int) -> nn.Module:
         )
     if name == "bilm":
         return target(width, vocab_size)
+    if name == "students":
+        numbers = range(len(config.students))
+        return target([build_model(config.student(k), vocab_size, alone=True) for k in numbers])
     if name in PARTNERS["teacher"]:
         return build_teacher_target(name, target, config)
     if name == "sp":

@@ -18,4 +18,5 @@ TARGETS = {
     "scores": "uer.targets.distillation:ScoresTarget",
     "attention": "uer.targets.distillation:AttentionTarget",
     "contrast": "uer.targets.contrast:ContrastTarget",
+    "students": "uer.targets.students:StudentsTarget",
 }

@@ -13,7 +13,6 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from uer.checkpoints import read_companion
-from uer.checkpoints.teacher import settings_of
 from uer.config.model import ModelConfig
 from uer.data.batch import Batch
 from uer.errors import ConfigError
@@ -56,7 +55,7 @@ class DistilledClassifier(ClassifierModel):
         config = body.config
         super().__init__(body, labels_num=config.labels_num, pooling=config.pooling)
         others = [name for name in learnt if name != "soft"]
-        told = config.replace(target=tuple(others), teacher={**settings_of(teacher.config), "target": []})
+        told = config.replace(target=tuple(others), teacher={**teacher.config.settings(), "target": []})
         self.target = Targets({name: build_target(name, told, 0) for name in others})
         self.soft, self.hard_share, self.temperature = "soft" in learnt, hard_share, config.soft_temperature
         self.take_partner("teacher", teacher)
