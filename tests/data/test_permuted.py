@@ -144,6 +144,15 @@ def test_structbert_shuffles_tri_grams_that_are_not_hidden(make):
     assert moved > 20
 
 
+def test_the_rate_of_tri_grams_of_a_run(make):
+    store = make(documents(), "structbert", seq_length=48)
+    few, many = (
+        sum(batch.counts["mlm_order"] for batch in batches(store, 5, trigram_rate=rate))
+        for rate in (0.05, 0.9)
+    )
+    assert many > 4 * few > 0
+
+
 def test_the_rate_of_tri_grams_is_that_of_the_option():
     rng = np.random.default_rng(1)
     src = rng.integers(5, 1000, (2000, 60))

@@ -1,5 +1,6 @@
 """`scripts/inspect_dataset.py`: what made a dataset, what it holds, and whether it is whole."""
 
+import re
 from pathlib import Path
 
 import pytest
@@ -76,6 +77,16 @@ def test_each_kind_of_label(vocab, capsys, processor, corpus, shown):
     make(processor, corpus, vocab)
     out = show(capsys, "--vocab_path", vocab, "--tokenizer", "space")
     assert all(text in out for text in shown)
+
+
+def test_places_and_rows_that_belong_together(vocab, capsys):
+    make("pert", "a b c d e f a b c d e f a b c d e f", vocab)
+    said = re.search(r"pert: ([\d→ ]+)\n", show(capsys)).group(1)
+    pairs = [part.split("→") for part in said.split()]
+    assert len(pairs) == 2 and all(1 <= int(place) <= 15 for pair in pairs for place in pair)
+    make("ernie_health", "a b c d e f", vocab)
+    out = show(capsys)
+    assert out.count("instance 0") == 1 and out.count("  src: ") == 2
 
 
 def test_packed_documents_and_shares(vocab, capsys):

@@ -18,6 +18,7 @@ from uer.data.store import Store
 from uer.tokenizers.base import Tokenizer
 
 MOST = 1_000_000  # instances whose lengths are looked at
+PLACES = ("pert",)  # labels that are places, not tokens
 STEPS = 200  # batches whose padding is estimated
 
 
@@ -51,7 +52,10 @@ def inspect_dataset(
         batch = objective.batch(store, ids, generator(options.seed, "inspect"))
         for row in range(count):
             lines += ["", f"instance {ids[row]:,}"]
-            lines += [f"  {line}" for line in _sample(batch, row, tokenizer, target_tokenizer or tokenizer)]
+            for form in _forms(batch):
+                lines += [
+                    f"  {line}" for line in _sample(form, row, tokenizer, target_tokenizer or tokenizer)
+                ]
     looked_at = slice(0, MOST)
     lengths = np.asarray(objective.lengths(store, looked_at)).astype(np.int64)
     note = "" if len(store) <= MOST else f" (of the first {MOST:,} instances)"
@@ -98,6 +102,16 @@ def _arrays(store: Store) -> list[str]:
     ]
 
 
+def _forms(batch: Batch) -> list[Batch]:
+    """One batch for each of the rows that belong together."""
+    if batch.inputs["src"].ndim == 2:
+        return [batch]
+    return [
+        Batch(*({name: x[:, form] for name, x in part.items()} for part in (batch.inputs, batch.labels)), {})
+        for form in range(batch.inputs["src"].shape[1])
+    ]
+
+
 def _sample(
     batch: Batch, row: int, tokenizer: Tokenizer | None, target_tokenizer: Tokenizer | None
 ) -> list[str]:
@@ -127,6 +141,10 @@ def _sample(
             lines.append(f"{name}: {int(values[row])}")
             continue
         said = values[row][values[row] != IGNORE]
+        if name in PLACES:
+            wanted = np.flatnonzero(values[row] != IGNORE)
+            lines.append(f"{name}: " + " ".join(f"{place}→{now}" for place, now in zip(wanted, said)))
+            continue
         lines.append(
             f"{name}: " + " ".join(_words(said, target_tokenizer if "tgt_in" in inputs else tokenizer))
         )
