@@ -1,19 +1,27 @@
-"""What a search of 18 trials costs: one trial after another as UER-py does, and as processes on all cores.
+"""What a search of 18 trials costs: one after another as scripts do it, and as processes on all cores.
 
-UER-py reads and pads anew in each trial; its time is taken from its own checkout when one is named. Prints
-the wall time of each way on the first rows of book_review.
+UER-py reads and pads anew in each trial. Its own script is timed where its checkout is named; in its place a
+plain loop with transformers does the same work (`benchmarks/search_sides.py`). The rows are the first ones of
+book_review. All ways together take less than ten minutes on two quiet cores.
 
-    python3 benchmarks/search.py --uer FOLDER
+    python3 benchmarks/search.py
+    python3 benchmarks/search.py --uer FOLDER --rows 2000
+    python3 benchmarks/search.py --tiny                    two trials on generated rows: whether it runs
 """
 
 from __future__ import annotations
 
+import json
+import os
+import random
+import re
 import subprocess
 import sys
 import tempfile
 import time
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
@@ -23,7 +31,9 @@ from uer.config.options import Options, option, positive
 from uer.utils.files import repository_root
 
 ROOT = repository_root()
-LISTS = "--batch_size_list 32 64 --learning_rate_list 3e-5 1e-4 3e-4 --epochs_num_list 1 2 3"
+CONFIG = ROOT / "models" / "bert" / "tiny_config.json"
+LISTS = {"batch_size": ("32", "64"), "learning_rate": ("3e-5", "1e-4", "3e-4"), "epochs_num": ("1", "2", "3")}
+TINY = {"batch_size": ("16",), "learning_rate": ("1e-4", "3e-4"), "epochs_num": ("1",)}
 
 
 @dataclass(frozen=True)
@@ -32,44 +42,90 @@ class BenchmarkOptions(Options):
 
     rows: int = positive(1000, "rows of the training and of the development file")
     uer: str | None = option(None, "a checkout of UER-py, to be timed too", metavar="FOLDER")
+    tiny: bool = option(False, "two trials on 32 generated rows")
+    json_path: str | None = option(None, "write the times to a file", metavar="FILE")
 
 
-def seconds(words: list[str], folder: Path) -> float:
-    """Wall time of a command."""
-    began = time.perf_counter()
-    done = subprocess.run(words, cwd=folder, capture_output=True, text=True, check=False)
+class Taken(NamedTuple):
+    """What a command took."""
+
+    wall: float
+    processor: float
+    printed: str
+
+
+def taken(words: list[str], folder: Path) -> Taken:
+    """The cost of a command and its children, and what it printed.
+
+    Raises:
+        RuntimeError: it failed.
+    """
+    with tempfile.TemporaryFile("w+", encoding="utf-8") as log:
+        began, before = time.perf_counter(), os.times()
+        done = subprocess.run(words, cwd=folder, stdout=log, stderr=log, check=False)
+        wall, after = time.perf_counter() - began, os.times()
+        log.seek(0)
+        printed = log.read()
     if done.returncode != 0:
-        raise RuntimeError(f"{' '.join(words)} failed:\n{done.stderr[-2000:]}")
-    return time.perf_counter() - began
+        raise RuntimeError(f"{' '.join(words)} failed:\n{printed[-2000:]}")
+    spent = after.children_user + after.children_system - before.children_user - before.children_system
+    return Taken(wall, spent, printed)
+
+
+def write_rows(work: Path, options: BenchmarkOptions) -> Path:
+    """The files of a search in `work`; the vocabulary."""
+    if options.tiny:
+        draw = random.Random(7)
+        for part in ("train", "dev"):
+            rows = (f"{number % 2}\t{''.join(draw.choices('好坏书的', k=9))}\n" for number in range(32))
+            (work / f"{part}.tsv").write_text("label\ttext_a\n" + "".join(rows), encoding="utf-8")
+        return ROOT / "models" / "zh_en_vocab.txt"
+    data = real_data() / "data"
+    for part in ("train", "dev"):
+        source = data / "datasets" / "book_review" / f"{part}.tsv"
+        lines = source.read_text(encoding="utf-8").splitlines()[: options.rows + 1]
+        (work / f"{part}.tsv").write_text("\n".join(lines) + "\n", encoding="utf-8")
+    return data / "models" / "google_zh_vocab.txt"
+
+
+def measure(work: Path, options: BenchmarkOptions) -> dict[str, Taken]:
+    """Each way and what it took."""
+    vocabulary, lists = write_rows(work, options), TINY if options.tiny else LISTS
+    model = ["--vocab_path", str(vocabulary), "--config_path", str(CONFIG)]
+    files = ["--train_path", f"{work}/train.tsv", "--dev_path", f"{work}/dev.tsv"]
+    tried = [word for name, values in lists.items() for word in (f"--{name}_list", *values)]
+    ours = [sys.executable, str(ROOT / "finetune" / "run_classifier_grid.py"), *model, *files, *tried]
+    ways: dict[str, Taken] = {}
+    if options.uer:
+        script = ["finetune/run_classifier_grid.py", *model, *files, *tried]
+        ways["UER-py"] = taken([sys.executable, *script], Path(options.uer))
+    sides = [str(ROOT / "benchmarks" / "search_sides.py"), f"{work}/train.tsv", f"{work}/dev.tsv"]
+    listed = [",".join(lists[name]) for name in ("batch_size", "learning_rate", "epochs_num")]
+    theirs = [sys.executable, *sides, str(vocabulary), str(CONFIG), "128", *listed]
+    ways["a plain loop with transformers, padded"] = taken(theirs, work)
+    ways["lists, one after another"] = taken([*ours, "--grid_path", f"{work}/grid.csv"], work)
+    output = ["--output_model_path", f"{work}/model.bin"]
+    ways["--search grid"] = taken([*ours, "--search", "grid", *output], work)
+    return ways
 
 
 def main(argv: list[str] | None = None) -> int:
     """Time each way and print the table."""
     options = Command("benchmarks/search.py", __doc__, BenchmarkOptions).parse(argv)[BenchmarkOptions]
-    data, vocabulary = real_data() / "data", real_data() / "data" / "models" / "google_zh_vocab.txt"
     with tempfile.TemporaryDirectory() as name:
-        work = Path(name)
-        for part in ("train", "dev"):
-            lines = (
-                (data / "datasets" / "book_review" / f"{part}.tsv").read_text(encoding="utf-8").splitlines()
-            )
-            kept = "\n".join(lines[: options.rows + 1]) + "\n"
-            (work / f"{part}.tsv").write_text(kept, encoding="utf-8")
-        model = ["--vocab_path", str(vocabulary), "--config_path", f"{ROOT}/models/bert/tiny_config.json"]
-        files = ["--train_path", f"{work}/train.tsv", "--dev_path", f"{work}/dev.tsv", *LISTS.split()]
-        script = [sys.executable, f"{ROOT}/finetune/run_classifier_grid.py", *model, *files]
-        times = {}
-        if options.uer:
-            uer = [sys.executable, "finetune/run_classifier_grid.py", *model, *files]
-            times["UER-py"] = seconds(uer, Path(options.uer))
-        times["lists, one after another"] = seconds([*script, "--grid_path", f"{work}/g.csv"], work)
-        times["--search grid"] = seconds(
-            [*script, "--search", "grid", "--output_model_path", f"{work}/m.bin"], work
-        )
+        ways = measure(Path(name), options)
+    trials = len(re.findall(r"Trial \d+/\d+ ", ways["--search grid"].printed))
+    first = next(iter(ways.values()))
+    rows = [
+        (name, f"{way.wall:.1f} s", f"{way.processor:.1f} s", f"{first.wall / way.wall:.1f} ×")
+        for name, way in ways.items()
+    ]
     print(machine())
-    first = next(iter(times.values()))
-    rows = [(name, f"{taken:.1f} s", f"{first / taken:.1f} ×") for name, taken in times.items()]
-    print(table(("18 trials", "wall time", "faster"), rows))
+    print(table((f"{trials} trials", "wall time", "processor", "faster"), rows))
+    if options.json_path:
+        facts = {name: {"wall": way.wall, "processor": way.processor} for name, way in ways.items()}
+        text = json.dumps({"machine": machine(), "trials": trials, "ways": facts}, indent=1)
+        Path(options.json_path).write_text(text + "\n", encoding="utf-8")
     return 0
 
 

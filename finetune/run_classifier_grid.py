@@ -29,6 +29,10 @@ def main(argv: list[str] | None = None) -> int:
     """Options, log, seed → tokenizer → task → model → load → read → every trial from the same weights."""
     chosen = COMMAND.start(argv)
     options, asked = chosen[FinetuneOptions], chosen[GridOptions]
+    if asked.search is not None:
+        from uer.tasks.study import warm
+
+        warm()
 
     from uer.tasks.body import HEAD
     from uer.tasks.classifier import ClassifierModel, ClassifierTask, read_labels

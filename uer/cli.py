@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import gc
 import json
 import sys
 from collections.abc import Callable
@@ -39,6 +40,7 @@ OLD_CONFIGS = {
 }
 # Values that a saved model may differ in without being another model.
 FREE_KEYS = {"dropout", "label_smoothing", "prefix_lm_loss"}
+GARBAGE_AFTER = 100_000  # new objects until Python looks for garbage; its default is 700
 # Keys of a JSON config about heads that a fine-tuned model no longer has.
 HEAD_KEYS = {"target", "tie_weights", "share_embedding", "has_lmtarget_bias", "pooling", "labels_num"}
 
@@ -293,6 +295,8 @@ def run(main: Callable[[list[str] | None], int | None], argv: list[str] | None =
     Returns:
         0 when it went well, 2 for a `UerError`, 130 for Ctrl-C, 141 when the reader of stdout went away.
     """
+    # Importing torch makes a million objects that stay; to look for garbage among them takes an eighth of it.
+    gc.set_threshold(GARBAGE_AFTER, *gc.get_threshold()[1:])
     try:
         return main(argv) or 0
     except UerError as error:

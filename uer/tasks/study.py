@@ -12,6 +12,7 @@ import os
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from multiprocessing import forkserver
 from multiprocessing.connection import Connection, wait
 from pathlib import Path
 from typing import Any
@@ -170,8 +171,7 @@ class Study:
         Raises:
             UerError: every trial failed.
         """
-        context = multiprocessing.get_context("forkserver")
-        context.set_forkserver_preload(PRELOADED)
+        context = warm()
         ended, running = len(self.attempts()), {}
         if ended:
             logger.info(f"{ended} of {total} trials are finished and not run again.")
@@ -230,6 +230,16 @@ class Study:
             each.trial.set_user_attr(name, getattr(attempt, name))
         self.study.tell(each.trial, attempt.score, state=state)
         return attempt
+
+
+def warm() -> Any:
+    """The context that trials are started in. The process that they are forked from begins at once to import
+    what they need, beside what this one does.
+    """
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(PRELOADED)
+    forkserver.ensure_running()
+    return context
 
 
 def places(workers: int | None, gpus: int) -> tuple[int, int]:
