@@ -111,7 +111,8 @@ def open_data(
         max_seq_length=positions(chosen[ModelConfig]),
         sp_labels_num=chosen[ModelConfig].sp_labels_num if "sp" in chosen[ModelConfig].target else None,
     )
-    masks = set(MaskingOptions.names()) & {*chosen.written, *chosen.config}
+    static = store.header["masking"] is not None  # then a configuration says how it was made at best
+    masks = set(MaskingOptions.names()) & {*chosen.written, *(() if static else chosen.config)}
     held_out = path != chosen[PretrainOptions].dataset_path
     return PretrainData(
         store,

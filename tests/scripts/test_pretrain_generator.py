@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import socket
 from pathlib import Path
 
 import pytest
@@ -200,6 +201,20 @@ def test_three_kinds_of_pairs_by_flag_and_no_class_for_them(load_script):
     with pytest.raises(Exception, match="tells 3 kinds of pairs apart, that of BertForPreTraining 2"):
         load_script("scripts/export.py").main(export)
     assert load_script("scripts/export.py").main([*export, "--head", "mlm"]) == 0
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("engine", ["ddp", "fsdp"])
+def test_two_workers_under_either_engine(engine):
+    """What is shared between model and generator stays one tensor, and both learn."""
+    with socket.socket() as probe:
+        probe.bind(("localhost", 0))
+        port = probe.getsockname()[1]
+    flags = ["--world_size", "2", "--backend", "gloo", "--master_ip", f"tcp://localhost:{port}"]
+    assert run(pretrain.main, electra_words(*flags, "--engine", engine, steps=4)) == 0
+    held = read_state("out.bin-4")
+    assert torch.equal(held[WORD], held[f"generator.{WORD}"])
+    assert records()[-1]["loss_rtd"] < records()[0]["loss_rtd"]
 
 
 def test_all_heads_of_ernie_health_learn():
