@@ -31,8 +31,7 @@ COMMAND = Command(
 
 def main(argv: list[str] | None = None) -> None:
     """Options → tokenizers → dataset → what to type next."""
-    chosen = COMMAND.parse(argv)
-    chosen.start_log()
+    chosen = COMMAND.start(argv)
     files, options = chosen[PreprocessOptions], chosen[InstanceOptions]
     check_combination(files, options, set(TargetTokenizerOptions.names()) & chosen.written.keys())
 

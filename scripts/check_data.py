@@ -23,8 +23,7 @@ COMMAND = Command(
 
 def main(argv: list[str] | None = None) -> int:
     """Print a report on each file that is named; returns 1 when any line is wrong."""
-    chosen = COMMAND.parse(argv)
-    chosen.start_log()
+    chosen = COMMAND.start(argv)
 
     from uer.data.checking import check_file, describe
     from uer.opts.tokenizer import chosen_tokenizer

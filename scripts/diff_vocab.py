@@ -13,8 +13,7 @@ from uer.config.tools import VocabDifferenceOptions
 
 def main(argv: list[str] | None = None) -> int:
     """Print the sizes of both, of what only one of them has, and of what both have."""
-    chosen = Command("scripts/diff_vocab.py", __doc__, VocabDifferenceOptions).parse(argv)
-    chosen.start_log()
+    chosen = Command("scripts/diff_vocab.py", __doc__, VocabDifferenceOptions).start(argv)
     options = chosen[VocabDifferenceOptions]
 
     from uer.tokenizers.vocab import Vocab

@@ -26,8 +26,7 @@ def main(argv: list[str] | None = None) -> int:
         DownloadOptions,
         words=("NAME", "+", "file name as UER's commands use it"),
     )
-    chosen = command.parse(argv)
-    chosen.start_log()
+    chosen = command.start(argv)
     options = chosen[DownloadOptions]
     folder = Path(options.output_dir) if options.output_dir else repository_root() / "models"
     known = [pick(name, KNOWN_FILES, "file") for name in chosen.words]

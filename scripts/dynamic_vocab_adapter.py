@@ -22,8 +22,7 @@ def main(argv: list[str] | None = None) -> int:
     """Write the adapted model, with a companion when the old one has it."""
     chosen = Command(
         "scripts/dynamic_vocab_adapter.py", "Fit a model to another vocabulary.", VocabAdapterOptions
-    ).parse(argv)
-    chosen.start_log()
+    ).start(argv)
     options = chosen[VocabAdapterOptions]
 
     from uer.checkpoints import read_companion, write_state

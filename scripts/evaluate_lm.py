@@ -5,44 +5,31 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from uer.cli import Command, run
+from uer.cli import run
 from uer.config.generation import EvaluationOptions
-from uer.config.model import ModelConfig
-from uer.config.run import LogOptions
-from uer.config.tokenizer import TokenizerOptions
 from uer.errors import ConfigError
+from uer.opts.saved import saved_model_command
+from uer.opts.tokenizer import chosen_tokenizer
+
+COMMAND = saved_model_command("evaluate_lm.py", __doc__, EvaluationOptions)
 
 
 def main(argv: list[str] | None = None) -> None:
     """Load the model, score the text, print one line."""
-    chosen = Command(
-        "evaluate_lm.py",
-        __doc__,
-        EvaluationOptions,
-        ModelConfig,
-        TokenizerOptions,
-        model="saved",
-        model_flag="load_model_path",
-    ).parse(argv)
-    from uer.checkpoints import adapt_config, load_into
+    chosen = COMMAND.start(argv)
+    options = chosen[EvaluationOptions]
+
     from uer.generation.perplexity import evaluate
     from uer.generation.precision import ready
-    from uer.generation.reading import check_length, language_model
-    from uer.models.build import build_model
-    from uer.models.empty import Unfilled
-    from uer.opts.tokenizer import chosen_tokenizer
+    from uer.generation.reading import check_length
+    from uer.opts.generation import chosen_language_model, filled_model
 
-    chosen.start_log()
-    options, flag = chosen[EvaluationOptions], "--load_model_path"
     tokenizer = chosen_tokenizer(chosen)
-    described = chosen.companion is not None or "target" in chosen.written
-    config = language_model(chosen[ModelConfig], described=described)
+    config = chosen_language_model(chosen)
     if config.decoder is not None:
         raise ConfigError("the model has a --decoder; a text alone is scored by a model without one.")
-    with Unfilled():
-        model = build_model(adapt_config(config, options.load_model_path, flag), len(tokenizer))
+    model = filled_model(chosen, config, options.load_model_path, len(tokenizer))
     check_length(model, options.seq_length)
-    load_into(model, options.load_model_path, flag=flag, verbose=chosen[LogOptions].verbose, adopt=True)
     score = evaluate(
         ready(model, options.precision),
         tokenizer,

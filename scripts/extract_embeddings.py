@@ -14,8 +14,7 @@ from uer.utils.logging import logger
 
 def main(argv: list[str] | None = None) -> int:
     """Options → tokenizer → table → file."""
-    chosen = Command("scripts/extract_embeddings.py", __doc__, EmbeddingOptions).parse(argv)
-    chosen.start_log()
+    chosen = Command("scripts/extract_embeddings.py", __doc__, EmbeddingOptions).start(argv)
     options = chosen[EmbeddingOptions]
 
     from uer.checkpoints.words import model_tokenizer, word2vec_lines, word_table

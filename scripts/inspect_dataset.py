@@ -23,8 +23,7 @@ COMMAND = Command(
 
 def main(argv: list[str] | None = None) -> None:
     """Print a description of each dataset that is named."""
-    chosen = COMMAND.parse(argv)
-    chosen.start_log()
+    chosen = COMMAND.start(argv)
 
     from uer.data.inspection import inspect_dataset
     from uer.data.store import Store

@@ -19,8 +19,7 @@ def main(argv: list[str] | None = None) -> int:
         InspectOptions,
         words=("FILE_OR_FOLDER", "+", "a file of weights or a folder"),
     )
-    chosen = command.parse(argv)
-    chosen.start_log()
+    chosen = command.start(argv)
 
     from uer.checkpoints.inspection import inspect
 

@@ -201,8 +201,7 @@ def vocabulary(texts: Sequence[str]) -> list[str]:
 def main(argv: list[str] | None = None) -> int:
     """Write everything under the output folder."""
     command = Command("scripts/make_sample_data.py", "Write the data that ships.", SampleDataOptions)
-    chosen = command.parse(argv)
-    chosen.start_log()
+    chosen = command.start(argv)
     options = chosen[SampleDataOptions]
     folder = Path(options.output_dir) if options.output_dir else ROOT
     chinese, english = Language(CHINESE, options.seed), Language(ENGLISH, options.seed)

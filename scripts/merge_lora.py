@@ -20,8 +20,7 @@ COMMAND = Command(
 
 def main(argv: list[str] | None = None) -> int:
     """Options → base and adapters → merged weights with their companion."""
-    chosen = COMMAND.parse(argv)
-    chosen.start_log()
+    chosen = COMMAND.start(argv)
     options = chosen[MergeLoraOptions]
 
     from uer.checkpoints import read_companion, write_state

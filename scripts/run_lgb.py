@@ -13,8 +13,7 @@ from uer.config.tools import StackingOptions
 
 def main(argv: list[str] | None = None) -> int:
     """Options → features and labels of both files → train → score."""
-    chosen = Command("scripts/run_lgb.py", __doc__, StackingOptions).parse(argv)
-    chosen.start_log()
+    chosen = Command("scripts/run_lgb.py", __doc__, StackingOptions).start(argv)
     options = chosen[StackingOptions]
 
     from uer.tasks.stacking import read_features, read_gold, read_parameters, score, train

@@ -15,8 +15,7 @@ from uer.config.tools import StackingSearchOptions
 
 def main(argv: list[str] | None = None) -> int:
     """Options → features and labels → search → the best parameters."""
-    chosen = Command("scripts/run_lgb_cv_bayesopt.py", __doc__, StackingSearchOptions).parse(argv)
-    chosen.start_log()
+    chosen = Command("scripts/run_lgb_cv_bayesopt.py", __doc__, StackingSearchOptions).start(argv)
     options = chosen[StackingSearchOptions]
 
     from uer.tasks.stacking import read_features, read_gold, search

@@ -19,8 +19,7 @@ def main(argv: list[str] | None = None) -> int:
         "Write a model of some layers of a larger one; embedding and heads are kept.",
         TakeLayersOptions,
     )
-    chosen = command.parse(argv)
-    chosen.start_log()
+    chosen = command.start(argv)
     options = chosen[TakeLayersOptions]
 
     from uer.checkpoints import write_state

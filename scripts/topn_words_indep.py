@@ -15,8 +15,7 @@ from uer.utils.logging import logger
 
 def main(argv: list[str] | None = None) -> int:
     """Options → tokenizer → table → words → their neighbours."""
-    chosen = Command("scripts/topn_words_indep.py", __doc__, NearestWordOptions).parse(argv)
-    chosen.start_log()
+    chosen = Command("scripts/topn_words_indep.py", __doc__, NearestWordOptions).start(argv)
     options = chosen[NearestWordOptions]
 
     from uer.checkpoints.words import model_tokenizer, nearest, word_table

@@ -58,7 +58,7 @@ def tinybert() -> tuple[Model, dict[str, Tensor]]:
     settings = {
         key: value
         for key, value in theirs.to_dict().items()
-        if key not in ("generator", "generator_shares", "teacher", "stream_0", "stream_1")
+        if key not in ("generator", "generator_shares", "teacher", "students", "stream_0", "stream_1")
     }
     config = config.replace(
         target=("states", "scores", "attention"), teacher={**settings, "target": []}, dropout=0.0

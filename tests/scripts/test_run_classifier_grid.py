@@ -6,14 +6,12 @@ import random
 import pytest
 import torch
 
-from tests.tasks.scripts import Folder, script, sentence, words
+from tests.tasks.scripts import Folder, finetune, script, sentence, words
 from uer.config.finetune import GridOptions
 from uer.errors import ConfigError, DataError, UerError
 from uer.tasks import search as search_module
 from uer.tasks.evaluations import Best
 from uer.tasks.search import Setting, Trial, TrialTable, best_of, grid, search, search_key
-
-GRID = "finetune/run_classifier_grid"
 
 
 @pytest.fixture
@@ -25,20 +23,9 @@ def folder(tmp_path):
 
 
 def run(folder, **flags):
-    settings = {
-        "train_path": folder / "rows.tsv",
-        "dev_path": folder / "rows.tsv",
-        "output_model_path": folder / "model.bin",
-        "vocab_path": folder.vocab,
-        "config_path": folder.config,
-        "learning_rate_list": [1e-3, 3e-3],
-        "batch_size_list": [8, 16],
-        "epochs_num_list": [1, 2],
-        "pooling": "mean",
-        "precision": "fp32",
-        **flags,
-    }
-    return script(GRID).main(words(**settings))
+    lists = {"learning_rate_list": [1e-3, 3e-3], "batch_size_list": [8, 16], "epochs_num_list": [1, 2]}
+    single = {"learning_rate": None, "batch_size": None, "epochs_num": None}
+    return finetune("run_classifier_grid", folder, **{**single, **lists, "pooling": "mean", **flags})
 
 
 def trials(folder, name="model.bin.grid.csv"):

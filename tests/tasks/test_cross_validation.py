@@ -6,7 +6,7 @@ import random
 import numpy as np
 import pytest
 
-from tests.tasks.scripts import Folder, script, sentence, words
+from tests.tasks.scripts import Folder, finetune, script, sentence, words
 from uer.errors import ConfigError, DataError
 from uer.metrics import Confusion
 from uer.tasks.cross_validation import folds, report
@@ -37,21 +37,9 @@ def folder(tmp_path):
 
 
 def train(folder, **flags):
-    settings = {
-        "train_path": folder / "rows.tsv",
-        "train_features_path": folder / "train.npy",
-        "output_model_path": folder / "model.bin",
-        "vocab_path": folder.vocab,
-        "config_path": folder.config,
-        "learning_rate": 3e-3,
-        "batch_size": 8,
-        "epochs_num": 12,
-        "folds_num": 3,
-        "pooling": "mean",
-        "precision": "fp32",
-        **flags,
-    }
-    return script("finetune/run_classifier_cv").main(words(**settings))
+    settings = {"dev_path": None, "train_features_path": folder / "train.npy", "folds_num": 3}
+    learning = {"batch_size": 8, "epochs_num": 12, "pooling": "mean"}
+    return finetune("run_classifier_cv", folder, **{**settings, **learning, **flags})
 
 
 @pytest.mark.parametrize("twin", ["run_classifier_cv_infer", "run_classifier_infer_cv"])

@@ -67,24 +67,29 @@ def test_only_adapters_and_head_are_trained(trained):
     ]
 
 
-def test_peft_computes_the_same_on_the_exported_model(trained):
+def computes_the_same(base, folder):
+    """PEFT's model over their base and our adapter gives our model's logits; without the adapter others."""
     import peft
-    from transformers import AutoModelForSequenceClassification
 
-    script("scripts/export").main(
-        words(load_model_path=trained / "pre.bin-1", output_path=trained / "exported")
-    )
-    base = AutoModelForSequenceClassification.from_pretrained(trained / "exported", num_labels=2)
-    theirs = peft.PeftModel.from_pretrained(base, trained / "model.bin.adapter").eval()
-    companion = read_companion(trained / "model.bin")
-    ours = ClassifierModel.build(companion.config, 31).eval()
-    ours.load_state_dict(read_state(trained / "model.bin"))
+    theirs = peft.PeftModel.from_pretrained(base, folder / "model.bin.adapter").eval()
+    ours = ClassifierModel.build(read_companion(folder / "model.bin").config, 31).eval()
+    ours.load_state_dict(read_state(folder / "model.bin"))
     ids = torch.randint(5, 31, (4, 12), generator=torch.Generator().manual_seed(1))
     with torch.no_grad():
         expected = theirs(input_ids=ids).logits
         torch.testing.assert_close(ours.logits({"src": ids}), expected, atol=1e-5, rtol=1e-5)
         with theirs.disable_adapter():
             assert not torch.allclose(theirs(input_ids=ids).logits, expected, atol=1e-4)
+
+
+def test_peft_computes_the_same_on_the_exported_model(trained):
+    from transformers import AutoModelForSequenceClassification
+
+    script("scripts/export").main(
+        words(load_model_path=trained / "pre.bin-1", output_path=trained / "exported")
+    )
+    base = AutoModelForSequenceClassification.from_pretrained(trained / "exported", num_labels=2)
+    computes_the_same(base, trained)
 
 
 def test_merging_gives_the_saved_model(trained):
@@ -176,7 +181,6 @@ def gpt2_folder(path, vocab_size=31, **sizes):
 )
 def test_gpt2_in_pefts_layout(tmp_path, targets):
     """Their query, key and value are one layer: our factors become blocks of its factors."""
-    import peft
     from transformers import AutoModelForSequenceClassification
 
     folder, rng = Folder(tmp_path), random.Random(3)
@@ -196,16 +200,7 @@ def test_gpt2_in_pefts_layout(tmp_path, targets):
     assert packed == [f"transformer.h.{n}.attn.c_attn" for n in range(2)]
     assert config["rank_pattern"] == ({} if kinds == 1 else dict.fromkeys(packed, 3 * kinds))
     theirs = AutoModelForSequenceClassification.from_pretrained(base, num_labels=2, pad_token_id=0)
-    theirs = peft.PeftModel.from_pretrained(theirs, tmp_path / "model.bin.adapter").eval()
-    companion = read_companion(tmp_path / "model.bin")
-    ours = ClassifierModel.build(companion.config, 31).eval()
-    ours.load_state_dict(read_state(tmp_path / "model.bin"))
-    ids = torch.randint(5, 31, (4, 12), generator=torch.Generator().manual_seed(1))
-    with torch.no_grad():
-        expected = theirs(input_ids=ids).logits
-        torch.testing.assert_close(ours.logits({"src": ids}), expected, atol=1e-5, rtol=1e-5)
-        with theirs.disable_adapter():
-            assert not torch.allclose(theirs(input_ids=ids).logits, expected, atol=1e-4)
+    computes_the_same(theirs, tmp_path)
     merge = {"load_model_path": base, "adapter_path": tmp_path / "model.bin.adapter"}
     script("scripts/merge_lora").main(words(**merge, output_model_path=tmp_path / "merged.bin"))
     saved, merged = read_state(tmp_path / "model.bin"), read_state(tmp_path / "merged.bin")

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from contextlib import nullcontext
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
@@ -17,26 +17,15 @@ from torch import Tensor, nn
 from uer.config.model import FROZEN, PARTNERS, ModelConfig
 from uer.embeddings.parts import positions_limit
 from uer.encoders.transformer import TransformerEncoder
-from uer.errors import ConfigError
 from uer.layers.cache import Caches
-from uer.layers.layout import Layout, Part, row_positions
+from uer.layers.layout import Layout, Part
 from uer.layers.output import EncoderOutput
 from uer.models.generator import replace_tokens
+from uer.models.sides import Inputs, LayoutChoice, Side, check_length, ready_side, unpacked
 from uer.targets.term import IGNORE, Term
 
 FEW = 0.75
 """share of the tokens up to which the last layer computes those alone that targets read"""
-
-Inputs = dict[str, Tensor]
-LayoutChoice = Layout | None | Literal["auto"]
-
-
-class Side(NamedTuple):
-    """One side of a model (source or target) made ready for its embedding."""
-
-    streams: Inputs
-    """[N] each with a layout, else [B, L]: "word", "seg", "pos" and what else was given"""
-    layout: Layout | None
 
 
 class Targets(nn.Module):
@@ -74,7 +63,7 @@ class Passes:
         if partner is None:
             return self.model.hidden_states(side, self.target, all_layers)
         other = getattr(self.model, partner)
-        _check_length(side.layout.max_length, positions_limit(other.embedding), "--seq_length")
+        check_length(side.layout.max_length, positions_limit(other.embedding), "--seq_length")
         with torch.no_grad() if partner in FROZEN else nullcontext():
             return other.read(*side, all_layers=all_layers)
 
@@ -258,7 +247,7 @@ class Model(nn.Module):
         """Embedding and encoder; see the class for the arguments. With `caches` the layout is None."""
         side = self.source(inputs, None if caches is not None else layout, caches)
         out = self._encode(side, caches, all_layers)
-        return _unpacked(out, side.layout) if layout == "auto" and side.layout is not None else out
+        return unpacked(out, side.layout) if layout == "auto" and side.layout is not None else out
 
     def encode_pair(
         self, inputs: Inputs, *, layout: Literal["auto"] | None = "auto", all_layers: bool = False
@@ -270,7 +259,7 @@ class Model(nn.Module):
             side = self.source(stream, layout, limit=positions_limit(self.embedding.dual.stream(number)))
             hidden = self.embedding.dual(number, side.streams)
             out = self.encoder(number, hidden, side.streams["seg"], layout=side.layout, all_layers=all_layers)
-            outputs.append(out if side.layout is None else _unpacked(out, side.layout))
+            outputs.append(out if side.layout is None else unpacked(out, side.layout))
         return outputs[0], outputs[1]
 
     def decode(
@@ -287,7 +276,7 @@ class Model(nn.Module):
         """Target embedding and decoder over a memory [B, L, H] with its seg, or packed by `memory_layout`."""
         side = self.target_side(inputs, None if caches is not None else layout, caches)
         out = self._decode(side, memory, memory_seg, memory_layout, caches, all_layers)
-        return _unpacked(out, side.layout) if layout == "auto" and side.layout is not None else out
+        return unpacked(out, side.layout) if layout == "auto" and side.layout is not None else out
 
     def source(
         self, inputs: Inputs, layout: LayoutChoice, caches: Caches | None = None, limit: int | None = None
@@ -300,13 +289,13 @@ class Model(nn.Module):
         streams = {name: x for name, x in inputs.items() if not name.startswith("tgt_")}
         streams["word"] = streams.pop("src")
         limit = limit or positions_limit(self.embedding)
-        return _side(streams, layout, caches, limit, "--seq_length")
+        return ready_side(streams, layout, caches, limit, "--seq_length")
 
     def target_side(self, inputs: Inputs, layout: LayoutChoice, caches: Caches | None = None) -> Side:
         """As `source`, for the target embedding."""
         streams = {name[4:]: x for name, x in inputs.items() if name.startswith("tgt_")}
         streams["word"] = streams.pop("in")
-        return _side(streams, layout, caches, positions_limit(self.tgt_embedding), "--tgt_seq_length")
+        return ready_side(streams, layout, caches, positions_limit(self.tgt_embedding), "--tgt_seq_length")
 
     def hidden_states(
         self, source: Side, target: Side | None, all_layers: bool = False, few: Part | None = None
@@ -367,25 +356,6 @@ class Model(nn.Module):
         setattr(module, leaf, nn.Parameter(old.detach().clone(), requires_grad=old.requires_grad))
 
 
-def _side(streams: Inputs, layout: LayoutChoice, caches: Caches | None, limit: int | None, flag: str) -> Side:
-    word = streams["word"]
-    seg = streams.setdefault("seg", torch.ones_like(word))
-    if layout == "auto":
-        layout = Layout.from_seg(seg, streams.get("doc"))
-    assert layout is not None or "doc" not in streams, "only a layout keeps documents apart"
-    if "pos" in streams:
-        _check_positions(streams["pos"], limit)
-    else:
-        held = 0 if caches is None else caches.length
-        _check_length(held + (word.shape[1] if layout is None else layout.max_length), limit, flag)
-    if layout is not None:
-        streams = {name: layout.pack(x) for name, x in streams.items()}
-        streams.setdefault("pos", layout.positions)
-    elif "pos" not in streams:
-        streams["pos"] = row_positions(seg) if caches is None else caches.next_positions(seg)
-    return Side(streams, layout)
-
-
 def _is_frozen(name: str) -> bool:
     return name.partition(".")[0] in FROZEN
 
@@ -397,25 +367,3 @@ def _without_frozen(model: Model, state: dict[str, Tensor], prefix: str, _: dict
 
 def _expect_no_frozen(model: Model, incompatible: Any) -> None:
     incompatible.missing_keys[:] = [name for name in incompatible.missing_keys if not _is_frozen(name)]
-
-
-def _check_length(length: int, limit: int | None, flag: str) -> None:
-    if limit is not None and length > limit:
-        raise ConfigError(
-            f"a sequence of {length} tokens meets a model of {limit} positions; "
-            f"lower {flag} to {limit} or train a model with a larger max_seq_length."
-        )
-
-
-def _check_positions(pos: Tensor, limit: int | None) -> None:
-    """Positions that were given are looked at on the CPU only: a GPU would have to wait at every step."""
-    if limit is not None and pos.device.type == "cpu" and int(pos.max()) >= limit:
-        raise ConfigError(
-            f"position {int(pos.max())} is asked for in a model of {limit} positions (0 to {limit - 1}); "
-            "shorten the text or train a model with a larger max_seq_length."
-        )
-
-
-def _unpacked(out: EncoderOutput, layout: Layout) -> EncoderOutput:
-    layers = None if out.layers is None else [layout.unpack(x) for x in out.layers]
-    return EncoderOutput(layout.unpack(out.hidden), layers, out.memories)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from uer.data.objectives.bert import Documents, PairObjective, Pairs
+from uer.data.objectives.bert import Chunks, Documents, PairObjective, Pairs
 
 
 class Albert(PairObjective):
@@ -16,28 +16,16 @@ class Albert(PairObjective):
     name = "albert"
 
     def round(
-        self,
-        documents: Documents,
-        active: np.ndarray,
-        begin: np.ndarray,
-        end: np.ndarray,
-        target: np.ndarray,
-        rng: np.random.Generator,
+        self, documents: Documents, chunks: Chunks, rng: np.random.Generator
     ) -> tuple[Pairs, np.ndarray]:
         """See `PairObjective.round`."""
-        offsets = documents.offsets
+        offsets, begin, end = documents.offsets, chunks.begin, chunks.end
         first, last = offsets[begin], offsets[end]
         several = end - begin > 1
         sentence = begin + rng.integers(1, np.maximum(end - begin, 2))
         token = first + rng.integers(1, np.maximum(last - first, 2))
         middle = np.where(several, offsets[np.minimum(sentence, end)], token)
-        swapped = rng.random(len(active)) < 0.5
-        pairs = Pairs(
-            np.where(swapped, middle, first),
-            np.where(swapped, last - middle, middle - first),
-            np.where(swapped, first, middle),
-            np.where(swapped, middle - first, last - middle),
-            swapped.astype(np.int64),
-        )
+        swapped = rng.random(len(begin)) < 0.5
+        pairs = Pairs(first, middle - first, middle, last - middle, swapped.astype(np.int64)).swapped(swapped)
         kept = last - first > 1
         return Pairs(*(field[kept] for field in pairs)), end

@@ -29,6 +29,25 @@ class Pairs(NamedTuple):
     b_length: np.ndarray
     label: np.ndarray
 
+    def swapped(self, where: np.ndarray) -> Pairs:
+        """The same with the texts of some pairs (bool [n]) in the other order; labels stay."""
+        a, b = (self.a_start, self.a_length), (self.b_start, self.b_length)
+        first = [np.where(where, y, x) for x, y in zip(a, b)]
+        second = [np.where(where, x, y) for x, y in zip(a, b)]
+        return Pairs(*first, *second, self.label)
+
+
+class Chunks(NamedTuple):
+    """Sentences to make a pair of, from each of n documents; each field int64 [n]."""
+
+    document: np.ndarray
+    begin: np.ndarray
+    """the first sentence"""
+    end: np.ndarray
+    """the sentence behind the last one"""
+    target: np.ndarray
+    """tokens that the pair should have"""
+
 
 class Documents(NamedTuple):
     """Sentences and documents of a part; a sentence without tokens is none, and so is a document without
@@ -117,7 +136,7 @@ class PairObjective(MaskedObjective):
         rounds = []
         while len(active):
             end = chunk_ends(documents, active, begin, target[active])
-            pairs, begin = self.round(documents, active, begin, end, target[active], rng)
+            pairs, begin = self.round(documents, Chunks(active, begin, end, target[active]), rng)
             rounds.append(pairs)
             going = begin < documents.borders[active + 1]
             active, begin = active[going], begin[going]
@@ -127,15 +146,9 @@ class PairObjective(MaskedObjective):
 
     @abstractmethod
     def round(
-        self,
-        documents: Documents,
-        active: np.ndarray,
-        begin: np.ndarray,
-        end: np.ndarray,
-        target: np.ndarray,
-        rng: np.random.Generator,
+        self, documents: Documents, chunks: Chunks, rng: np.random.Generator
     ) -> tuple[Pairs, np.ndarray]:
-        """A pair from sentences begin … end-1 of each document `active`, and the sentence to go on from."""
+        """A pair of each chunk, and the sentence of its document to go on from, int64 [n]."""
 
     def build(self, part: Part, rngs: Sequence[np.random.Generator]) -> dict[str, np.ndarray]:
         """See `Objective.build`."""
@@ -189,16 +202,11 @@ class Bert(PairObjective):
         return super().build(part, rngs)
 
     def round(
-        self,
-        documents: Documents,
-        active: np.ndarray,
-        begin: np.ndarray,
-        end: np.ndarray,
-        target: np.ndarray,
-        rng: np.random.Generator,
+        self, documents: Documents, chunks: Chunks, rng: np.random.Generator
     ) -> tuple[Pairs, np.ndarray]:
         """See `PairObjective.round`; sentences that a random second text displaces are used again."""
         offsets, borders = documents.offsets, documents.borders
+        active, begin, end, target = chunks
         several = end - begin > 1
         middle = begin + np.where(several, rng.integers(1, np.maximum(end - begin, 2)), 1)
         random = (rng.random(len(active)) < self.random_odds) | ~several

@@ -7,7 +7,7 @@ import numpy as np
 from uer.data.batch import IGNORE, Batch
 from uer.data.masking import choose_units, run_begins
 from uer.data.objectives.base import Arrays
-from uer.data.objectives.bert import Bert, Documents, Pairs
+from uer.data.objectives.bert import Bert, Chunks, Documents, Pairs
 
 SIZE = 3  # of what is shuffled
 
@@ -24,26 +24,13 @@ class StructBert(Bert):
     random_odds = 1 / 3
 
     def round(
-        self,
-        documents: Documents,
-        active: np.ndarray,
-        begin: np.ndarray,
-        end: np.ndarray,
-        target: np.ndarray,
-        rng: np.random.Generator,
+        self, documents: Documents, chunks: Chunks, rng: np.random.Generator
     ) -> tuple[Pairs, np.ndarray]:
         """See `PairObjective.round`."""
-        pairs, following = super().round(documents, active, begin, end, target, rng)
+        pairs, following = super().round(documents, chunks, rng)
         random = pairs.label == 1
         swapped = ~random & (rng.random(len(random)) < 0.5)
-        pairs = Pairs(
-            np.where(swapped, pairs.b_start, pairs.a_start),
-            np.where(swapped, pairs.b_length, pairs.a_length),
-            np.where(swapped, pairs.a_start, pairs.b_start),
-            np.where(swapped, pairs.a_length, pairs.b_length),
-            swapped + 2 * random,
-        )
-        return pairs, following
+        return pairs.swapped(swapped)._replace(label=swapped + 2 * random), following
 
     def batch(self, store: Arrays, ids: np.ndarray, rng: np.random.Generator) -> Batch:
         """inputs src, seg [B, L]; labels "mlm", "mlm_order" [B, L], "sp" [B]."""
