@@ -13,7 +13,7 @@ import pytest
 import torch
 
 from tests.checkpoints.folders import WORDS, make
-from tests.checkpoints.test_folder import Hub, hub  # noqa: F401 (a fixture)
+from tests.checkpoints.test_folder import REPOSITORY, hub  # noqa: F401 (a fixture)
 from uer.checkpoints import read_companion
 from uer.checkpoints.folder import open_folder
 from uer.config.generation import DecodingOptions
@@ -96,7 +96,21 @@ def sentence_bert(folder, pooling="1_Pooling"):
 def test_a_sentence_bert_of_the_hub(tmp_path, hub):  # noqa: F811 (the fixture)
     sentence_bert(tmp_path / "model")
     assert read_companion("hf:someone/tiny").config.pooling == "max"
-    assert "1_Pooling/config.json" in hub.asked
+    assert f"{REPOSITORY}1_Pooling/config.json" in hub.asked
+
+
+@pytest.mark.parametrize(("word", "pooling"), [("mean", "mean"), ("cls", "first"), ("lasttoken", "last")])
+def test_a_sentence_bert_of_newer_files(word, pooling, tmp_path):
+    """One word for the pooling, other names of the modules' classes."""
+    sentence_bert(tmp_path / "model")
+    (tmp_path / "model" / "1_Pooling" / "config.json").write_text(json.dumps({"pooling_mode": word}))
+    names = ("base.modules.transformer.Transformer", "sentence_transformer.modules.pooling.Pooling")
+    parts = [{"type": f"sentence_transformers.{n}", "path": p} for n, p in zip(names, ("", "1_Pooling"))]
+    (tmp_path / "model" / "modules.json").write_text(json.dumps(parts))
+    assert read_companion(tmp_path / "model").config.pooling == pooling
+    (tmp_path / "model" / "1_Pooling" / "config.json").write_text('{"pooling_mode": "weightedmean"}')
+    with pytest.raises(CheckpointError, match="pools by weightedmean; supported is one of"):
+        read_companion(tmp_path / "model")
 
 
 def test_modules_outside_the_folder(tmp_path):

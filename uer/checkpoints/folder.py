@@ -30,6 +30,7 @@ POOLINGS = {
     "pooling_mode_max_tokens": "max",
     "pooling_mode_lasttoken": "last",
 }
+SHORT = dict(zip(("cls", "mean", "max", "lasttoken"), POOLINGS))
 
 
 @dataclass(frozen=True)
@@ -196,11 +197,10 @@ def _sentence_bert(folder: Path) -> Folder:
         )
     pooling = "mean"
     if "Pooling" in modules:
-        modes = [
-            mode
-            for mode, on in _json(modules["Pooling"] / CONFIG).items()
-            if on is True and mode.startswith("pooling_mode")
-        ]
+        told = _json(modules["Pooling"] / CONFIG)
+        modes = [mode for mode, on in told.items() if on is True and mode.startswith("pooling_mode")]
+        if "pooling_mode" in told:  # newer files say it in one word
+            modes = [SHORT.get(str(told["pooling_mode"]), str(told["pooling_mode"]))]
         if len(modes) != 1 or modes[0] not in POOLINGS:
             raise CheckpointError(
                 f"{modules['Pooling']} pools by {', '.join(modes)}; supported is one of "

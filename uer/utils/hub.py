@@ -81,5 +81,5 @@ def _unreachable(repo: str, file: str, error: BaseException) -> EnvironmentFault
     reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
     return EnvironmentFault(
         f"hf:{repo}: {file} could not be fetched ({reason.rstrip('.')}); "
-        "check the network, or name another hub with --endpoint or HF_ENDPOINT."
+        "check the network, or name another hub with HF_ENDPOINT."
     )
