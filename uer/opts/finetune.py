@@ -273,7 +273,7 @@ def cut_tokenizer(chosen: Chosen, default: str) -> Tokenizer:
     if companion is None or companion.tokenizer is None:
         return build_tokenizer(name, **files, **settings)
     saved = load_tokenizer(companion.tokenizer)
-    if saved.name == "folder" and not any(files.values()):
+    if saved.released and not any(files.values()):
         return recut(saved, name) if "tokenizer" in chosen.written else saved
     if not any(files.values()):
         files = {key: companion.tokenizer / file for key, (file, _) in saved.files().items()}

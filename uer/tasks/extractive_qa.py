@@ -154,7 +154,7 @@ class QaTask:
         asked = self._questions(queries)
         contexts = list(dict.fromkeys(query.context for query in queries))
         # A folder's tokenizer cuts whole texts, as it does there.
-        cutting = placed if self.tokenizer.name == "folder" else in_units
+        cutting = placed if self.tokenizer.released else in_units
         cut = dict(zip(contexts, cutting(self.tokenizer, contexts)))
         sizes = np.array([len(cut[query.context][0]) for query in queries])
         rooms = self.seq_length - self.fixed - np.array([len(ids) for ids in asked])

@@ -11,6 +11,7 @@ from uer.utils.lazy import load
 
 if TYPE_CHECKING:
     from uer.tokenizers.base import Tokenizer
+    from uer.tokenizers.cut import CutTokenizer
     from uer.tokenizers.folder import FolderTokenizer
     from uer.tokenizers.special import SpecialTokens
 
@@ -185,7 +186,7 @@ def load_tokenizer(folder: str | Path) -> Tokenizer:
     return tokenizer
 
 
-def recut(saved: FolderTokenizer, name: str) -> Tokenizer:
+def recut(saved: FolderTokenizer | CutTokenizer, name: str) -> Tokenizer:
     """The tokens of a folder's tokenizer, with texts cut as `--tokenizer` NAME does.
 
     Raises:

@@ -53,12 +53,14 @@ class Tokenizer(ABC):
         sentinel_ids: ids of `<extra_id_0>`, `<extra_id_1>` … as far as the vocabulary holds them without a
             gap.
         special_ids: the five ids, as a set.
+        released: how it cuts text belongs to a release; tasks that cut in a way of their own leave it to it.
 
     Raises:
         DataError: the vocabulary lacks a special token.
     """
 
     name: str
+    released = False
 
     def __init__(self, vocab: Vocab, special: SpecialTokens | None = None) -> None:
         self.vocab = vocab

@@ -28,6 +28,8 @@ class CutTokenizer(Tokenizer):
         size: rows of the model's table, where they are more than the tokens.
     """
 
+    released = True
+
     def __init__(
         self, vocab: Vocab, *, special: SpecialTokens | None, do_lower_case: bool, size: int = 0
     ) -> None:
@@ -60,6 +62,9 @@ class CutTokenizer(Tokenizer):
     def encode_batch(self, texts: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
         """See `Tokenizer.encode_batch`."""
         return flatten([self.convert_tokens_to_ids(self.tokenize(text)) for text in texts])
+
+    def word_pieces(self) -> None:
+        """No tokenizer of BERT's has the same tokens (`uer.tokenizers.recut`)."""
 
     def settings(self) -> dict[str, Any]:
         """See `Tokenizer.settings`."""

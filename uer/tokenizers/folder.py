@@ -35,6 +35,7 @@ class FolderTokenizer(Tokenizer):
     """
 
     name = "folder"
+    released = True
 
     def __init__(
         self,
