@@ -162,11 +162,16 @@ def test_a_run_goes_on_with_its_teacher(folder):
             "has labels for --target mlm sp, not for cls soft",
         ),
         (["--target", "mlm", "soft", "--teacher_path", "none.bin"], "none.bin"),
+        (
+            ["--target", "scores", "--engine", "deepspeed", "--teacher_path", "TEACHER"],
+            "--engine deepspeed needs a gradient of every weight",
+        ),
     ],
 )
 def test_faults(folder, capsys, words, message):
     common = ["--dataset_path", f"{folder}/d.pt", "--vocab_path", f"{folder}/vocab.txt"]
     common += ["--config_path", f"{folder}/student.json", "--output_model_path", "s.bin", "--batch_size", "4"]
+    words = [f"{folder}/teacher.bin-120" if word == "TEACHER" else word for word in words]
     assert run(pretrain.main, [*common, *words]) == 2
     assert message in capsys.readouterr().err
 
@@ -188,3 +193,28 @@ def test_students_learn_while_the_model_learns(folder, load_script):
     assert run(main, words) == 0
     assert read_companion("small.bin").config.target == ("mlm",)
     assert run(main, [*words[:2], *words[4:]]) == 2
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "targets", [("mlm", "soft", "states", "scores", "attention"), ("scores",), ("students",)]
+)
+def test_two_workers_have_the_losses_of_one(folder, targets):
+    """Frozen teachers and students under DDP and FSDP; some weights may get no gradient."""
+    words = ["--target", *targets, "--report_steps", "1"]
+    if targets == ("students",):
+        students = [{"layers_num": 1, "target": ["attention"]}, {"layers_num": 2}]
+        config = {**SIZES, "target": ["mlm", "sp", "students"], "students": students}
+        (folder / "online.json").write_text(json.dumps(config))
+        words = ["--config_path", f"{folder}/online.json", "--report_steps", "1"]
+    else:
+        words += ["--teacher_path", f"{folder}/teacher.bin-120"]
+    losses = []
+    for more in (
+        ["--batch_size", "16"],
+        ["--batch_size", "8", "--world_size", "2", "--backend", "gloo"],
+        ["--batch_size", "8", "--world_size", "2", "--backend", "gloo", "--engine", "fsdp"],
+    ):
+        records = train(folder, "w.bin", "student", 3, *words, *more)
+        losses.append([record["loss"] for record in records])
+    assert losses[1] == pytest.approx(losses[0], rel=1e-4) and losses[2] == pytest.approx(losses[0], rel=1e-4)

@@ -46,6 +46,13 @@ class Targets(nn.Module):
         """Whether one of them reads the states between the layers too."""
         return any(getattr(target, "all_layers", False) for target in self.children())
 
+    @property
+    def partly_used(self) -> bool:
+        """Whether some weights get no gradient: nobody reads what the last layer makes of its attention, or
+        students may be of that kind."""
+        only = [getattr(target, "attention_only", False) for target in self.children()]
+        return (bool(only) and all(only)) or hasattr(self, "students")
+
 
 @dataclass
 class Passes:
@@ -147,6 +154,11 @@ class Model(nn.Module):
             # Its weights stand in a file of their own.
             self.register_state_dict_post_hook(_without_frozen)
             self.register_load_state_dict_post_hook(_expect_no_frozen)
+
+    @property
+    def partly_used(self) -> bool:
+        """Whether some weights may get no gradient in a step."""
+        return self.target is not None and self.target.partly_used
 
     def _frozen(self) -> list[nn.Module]:
         found = (getattr(self, name) for name in FROZEN)

@@ -129,7 +129,7 @@ class ScoresTarget(nn.Module):
 
     name = "scores"
     token_labels = ()
-    all_layers = True
+    all_layers = attention_only = True
 
     def __init__(self, layers: Sequence[int]) -> None:
         super().__init__()
@@ -161,7 +161,7 @@ class AttentionTarget(nn.Module):
 
     name = "attention"
     token_labels = ()
-    all_layers = True
+    all_layers = attention_only = True
 
     @staticmethod
     def loss(student: Tensor, teacher: Tensor, seen: Tensor) -> Tensor:

@@ -60,6 +60,11 @@ class DistilledClassifier(ClassifierModel):
         self.soft, self.hard_share, self.temperature = "soft" in learnt, hard_share, config.soft_temperature
         self.take_partner("teacher", teacher)
 
+    @property
+    def partly_used(self) -> bool:
+        """See `Model.partly_used`; without guesses the head learns nothing."""
+        return not self.soft or super().partly_used
+
     def forward(self, inputs: Inputs, labels: Inputs, *, layout: LayoutChoice = "auto") -> dict[str, Term]:
         """The terms; `labels["cls"]` [B]."""
         source = self.source(inputs, layout)

@@ -31,7 +31,13 @@ def build_engine(
         EnvironmentFault: the engine's package is not installed.
     """
     name = options.chosen_engine
-    if name == "deepspeed" and getattr(model, "partly_used", False):
+    partly = name == "deepspeed" and getattr(model, "partly_used", False)
+    if partly and getattr(model, "target", None) is not None:
+        raise ConfigError(
+            "--engine deepspeed needs a gradient of every weight, and here the last layer or the head of a "
+            "model or student has none; take --engine fsdp or ddp."
+        )
+    if partly:
         raise ConfigError(
             "--engine deepspeed updates the heads that a batch does not use too, as if their gradients were "
             "zero, and a model of several data sets must leave them as they are; take --engine fsdp or ddp."

@@ -42,6 +42,9 @@ class ShardedEngine(Engine):
         for name in METHODS:
             if hasattr(self.model, name):
                 register_fsdp_forward_method(self.model, name)
+        for layer in layers:
+            if hasattr(layer, "scores"):
+                register_fsdp_forward_method(layer, "scores")
         self._take_pieces()
         return self.model
 
