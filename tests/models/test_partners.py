@@ -7,12 +7,14 @@ from pathlib import Path
 
 import pytest
 import torch
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from tests.models.zoo import SIZES, VOCAB, batch
+from uer.checkpoints import load_into
 from uer.checkpoints.families import pick_family
 from uer.checkpoints.families.convert import to_ours
+from uer.checkpoints.partners import load_generator
 from uer.config.model import ModelConfig
 from uer.errors import ConfigError
 from uer.models import model as model_module
@@ -249,3 +251,33 @@ def test_a_generator_that_no_target_needs_is_not_built() -> None:
     config = ModelConfig(**{**ELECTRA, "target": ("mlm",)})
     assert config.partners == () and build_model(config, VOCAB).generator is None
     assert build_body(ModelConfig(**ELECTRA), VOCAB).generator is None
+
+
+@pytest.mark.parametrize(
+    ("name", "discriminator", "targets"),
+    [
+        ("F26_electra_total", "ElectraDiscriminator", ("rtd",)),
+        ("F17_ernie_health", "ErnieHealthDiscriminator", ("rtd", "mts", "csp")),
+    ],
+)
+def test_folders_of_released_models_fill_model_and_generator(
+    name: str, discriminator: str, targets: tuple[str, ...], tmp_path: Path
+) -> None:
+    """Every tensor of both folders, under PaddleNLP's names; what they share is found to be shared."""
+    expected, tensors = frozen(name, discriminator, targets, generator_shares=(), csp_size=16)
+    described = json.loads((GOLDEN / name).with_suffix(".json").read_text(encoding="utf-8"))["config"]
+    for role, cls in (("discriminator", discriminator), ("generator", "ElectraGenerator")):
+        (tmp_path / role).mkdir()
+        about = {"architectures": [cls], "paddlenlp_version": "2.8.1", "model_type": "electra", **described}
+        (tmp_path / role / "config.json").write_text(json.dumps(about))
+        start = f"state.{role}."
+        own = {key.removeprefix(start): x for key, x in tensors.items() if key.startswith(start)}
+        save_file(own, tmp_path / role / "model.safetensors", metadata={"format": "pt"})
+    model = build_model(expected.config.replace(generator_shares=("word", "pos")), 97)
+    load_into(model, tmp_path / "discriminator", allow_new=(r"generator\.",))
+    load_generator(model, tmp_path / "generator", flag="--generator_path", beside=True)
+    held = model.state_dict()
+    for key, tensor in expected.state_dict().items():
+        first = int(key.endswith("seg.embedding.weight"))  # theirs have no row for padding
+        assert torch.equal(held[key][first:], tensor[first:]), key
+    assert model.config.generator_shares == (("word",) if name.startswith("F26") else ())
