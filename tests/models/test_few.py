@@ -8,9 +8,9 @@ import torch
 from uer.config.model import ModelConfig
 from uer.encoders.transformer import TransformerEncoder
 from uer.layers.layout import Layout
+from uer.models import model as model_module
 from uer.models.build import build_model
 from uer.models.initialize import initialize
-from uer.models.model import Model
 
 SIZES = {
     **{"emb_size": 16, "hidden_size": 16, "feedforward_size": 24, "heads_num": 2, "layers_num": 3},
@@ -69,7 +69,7 @@ def test_losses_and_gradients_are_those_of_all_tokens(monkeypatch, case, documen
     few, few_gradients = run()
     assert computed[-1] < 0.5 * 43, "of 43 tokens"
     with monkeypatch.context() as patch:
-        patch.setattr(Model, "_few", lambda *_: None)
+        patch.setattr(model_module, "few_tokens", lambda *_: None)
         every, gradients = run()
     assert computed[-1] == 43
     for name, term in every.items():

@@ -5,9 +5,12 @@ import random
 
 import numpy as np
 import pytest
+import torch
 
+from tests.tasks.killing import Killed, kill_after
 from tests.tasks.scripts import Folder, finetune, script, sentence, words
-from uer.errors import ConfigError, DataError
+from uer.checkpoints import read_state
+from uer.errors import CheckpointError, ConfigError, DataError
 from uer.metrics import Confusion
 from uer.tasks.cross_validation import folds, report
 
@@ -116,3 +119,27 @@ def test_what_makes_no_sense(folder):
                 test_features_path=folder / "test.npy",
             )
         )
+
+
+def test_a_killed_cross_validation_goes_on_at_its_fold(folder, monkeypatch, capsys):
+    """Two folds of three are trained when it is killed in the middle of the second one's last epoch."""
+    flags = {"epochs_num": 2, "dropout": 0.1, "save_checkpoint_steps": 2}
+    train(folder, **flags, train_features_path=folder / "whole.npy", output_model_path=folder / "whole.bin")
+    with monkeypatch.context() as patch:
+        kill_after(4, patch, of_run=2)
+        with pytest.raises(Killed):
+            train(folder, **flags)
+    assert not (folder.path / "train.npy").exists()
+    capsys.readouterr()
+    train(folder, **flags, resume=True)
+    said = capsys.readouterr().err
+    assert "model-fold_0.bin is finished; nothing is left to be trained." in said
+    assert "Resuming from " in said and "model-fold_1.bin-4, after 4 steps." in said
+    assert (folder.path / "train.npy").read_bytes() == (folder.path / "whole.npy").read_bytes()
+    for number in range(3):
+        one, two = (read_state(folder / f"{name}-fold_{number}.bin") for name in ("whole", "model"))
+        assert all(torch.equal(one[name], two[name]) for name in one)
+    with pytest.raises(CheckpointError, match="belongs to a run with folds_num 3, now it is 2"):
+        train(folder, **flags, resume=True, folds_num=2)
+    with pytest.raises(ConfigError, match="each fold has its own; type --resume alone"):
+        train(folder, **flags, resume="model-fold_0.bin-4")

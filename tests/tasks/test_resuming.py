@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from tests.tasks.killing import Killed, kill_after
 from tests.tasks.scripts import TINY, Folder, finetune, sentence
 from tests.tasks.test_choice import TAG, c3_rows
 from tests.tasks.test_dbqa import COLUMNS
@@ -17,14 +18,9 @@ from tests.tasks.test_extractive_qa import generated as questions
 from tests.tasks.test_pairs import dual
 from tests.tasks.test_text2text import generated as pairs
 from uer.checkpoints import read_state
-from uer.training import loop
 from uer.training.state import Checkpoints
 
 MEASURED = ("second", "time", "flop", "memory")
-
-
-class Killed(BaseException):
-    """What a kill looks like from inside."""
 
 
 def rows(folder: Folder, rng: random.Random, columns: list[str]) -> None:
@@ -104,18 +100,6 @@ def reported(output: Path) -> list[dict]:
         {name: x for name, x in json.loads(line).items() if not any(word in name for word in MEASURED)}
         for line in lines
     ]
-
-
-def kill_after(step: int, patch: pytest.MonkeyPatch) -> None:
-    """The first update behind a step ends the run."""
-    inner = loop._Loop.update
-
-    def update(self: loop._Loop, window) -> None:
-        if window.span.last > step:
-            raise Killed
-        inner(self, window)
-
-    patch.setattr(loop._Loop, "update", update)
 
 
 @pytest.mark.parametrize("script", CASES)

@@ -170,8 +170,13 @@ def test_checkpoints_may_be_left_out(load_script, monkeypatch):
     assert not os.path.exists("out.bin-5")
 
 
-@pytest.mark.parametrize("flag", [("--world_size", "2"), ("--deepspeed",), ("--resume",)])
-@pytest.mark.parametrize("script", ["run_classifier_cv", "run_classifier_grid"])
+@pytest.mark.parametrize(
+    ("script", "flag"),
+    [
+        *(("run_classifier_cv", flag) for flag in (("--world_size", "2"), ("--deepspeed",))),
+        *(("run_classifier_grid", flag) for flag in (("--world_size", "2"), ("--deepspeed",), ("--resume",))),
+    ],
+)
 def test_scripts_that_train_many_models_refuse_what_is_for_one(load_script, script, flag):
     more = ("--train_features_path", "features.npy") if script.endswith("cv") else ("--dev_path", "dev.tsv")
     argv = [

@@ -102,7 +102,7 @@ def test_a_run_leaves_its_record(tmp_path):
 def test_what_an_engine_cannot_do_is_refused_before_anything_is_written(tmp_path):
     model = Toy()
     model.partly_used = True
-    with pytest.raises(ConfigError, match="a model of several data sets must leave them as they are"):
+    with pytest.raises(ConfigError, match="this model must leave them as they are"):
         ready(tmp_path / "x.run", model=model, distribution=DistributedOptions(deepspeed=True))
     assert not (tmp_path / "x.run").exists()
 

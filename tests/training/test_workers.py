@@ -122,8 +122,8 @@ def test_what_an_engine_cannot_do():
     with pytest.raises(ConfigError) as caught:
         build_engine(model, None, Workers(), DistributedOptions(deepspeed=True))
     assert str(caught.value) == (
-        "--engine deepspeed updates the heads that a batch does not use too, as if their gradients were "
-        "zero, and a model of several data sets must leave them as they are; take --engine fsdp or ddp."
+        "--engine deepspeed updates the weights that a batch does not use too, as if their gradients were "
+        "zero, and this model must leave them as they are; take --engine fsdp or ddp."
     )
     with pytest.raises(ConfigError, match="--deepspeed and --engine fsdp name two engines; leave one"):
         DistributedOptions(deepspeed=True, engine="fsdp")

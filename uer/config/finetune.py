@@ -135,6 +135,11 @@ class CrossValidationOptions(RunOptions):
                 )
         if self.overflow == "drop":
             raise ConfigError("--overflow drop would leave rows without features; choose another one.")
+        if self.resume not in (None, NEWEST):
+            raise ConfigError(
+                f"--resume {self.resume} names one checkpoint, and each fold has its own; type --resume "
+                "alone."
+            )
 
 
 @dataclass(frozen=True)

@@ -16,16 +16,13 @@ from torch import Tensor, nn
 
 from uer.config.model import FROZEN, PARTNERS, ModelConfig
 from uer.embeddings.parts import positions_limit
-from uer.encoders.transformer import TransformerEncoder
 from uer.layers.cache import Caches
 from uer.layers.layout import Layout, Part
 from uer.layers.output import EncoderOutput
+from uer.models.few import few_tokens
 from uer.models.generator import replace_tokens
 from uer.models.sides import Inputs, LayoutChoice, Side, check_length, ready_side, unpacked
-from uer.targets.term import IGNORE, Term
-
-FEW = 0.75
-"""share of the tokens up to which the last layer computes those alone that targets read"""
+from uer.targets.term import Term
 
 
 class Targets(nn.Module):
@@ -202,7 +199,7 @@ class Model(nn.Module):
             terms["mlm"] = made.term
             source = Side({**source.streams, "word": made.word}, source.layout)
             labels = {**labels, **made.labels}
-        few = self._few(labels, read) if target is None else None
+        few = None if target else few_tokens(self.encoder, self.target, labels, source.layout)
         first = self.hidden_states(source, target, self.target.all_layers, few)
         terms.update(self.terms(Passes(self, source, target, first), labels, few))
         return terms
@@ -225,24 +222,6 @@ class Model(nn.Module):
             weight = self.target_weights.get(name, getattr(child, "weight", 1.0))
             terms.update({key: term._replace(weight=weight) for key, term in found.items()})
         return terms
-
-    def _few(self, labels: Inputs, side: Side) -> Part | None:
-        """The tokens whose last states the targets read, when these are few: the others need none.
-
-        On a CPU only: a GPU would make the host wait to learn which they are.
-        """
-        targets, layout = list(self.target.children()), side.layout
-        if side.streams["word"].device.type != "cpu" or not isinstance(self.encoder, TransformerEncoder):
-            return None
-        if self.target.all_layers or not all(getattr(target, "reads_few", False) for target in targets):
-            return None
-        read = torch.zeros(layout.tokens, dtype=torch.bool)
-        read[layout.first] = True
-        for name in self.target.token_labels:
-            if name in labels:
-                read |= labels[name] != IGNORE
-        tokens = read.nonzero().squeeze(1)
-        return layout.only(tokens) if len(tokens) <= FEW * layout.tokens else None
 
     def read(self, streams: Inputs, layout: Layout, *, all_layers: bool = False) -> EncoderOutput:
         """Embedding and encoder over streams that are packed already: what is asked of a partner."""

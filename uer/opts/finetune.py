@@ -37,6 +37,8 @@ if TYPE_CHECKING:
 
 ONE_MODEL = ("world_size", "engine", "deepspeed", "resume", "save_checkpoint_steps")
 """flags of runs that train one model"""
+FOLD_BY_FOLD = ("resume", "save_checkpoint_steps")
+"""of these, what cross validation does with each of its models"""
 
 
 class TrainingCommand(Command):
@@ -58,7 +60,9 @@ class TrainingCommand(Command):
         from uer.training.launch import launch_workers
 
         chosen, words = super().parse(argv), sys.argv[1:] if argv is None else argv
-        if self.many and (typed := next((name for name in ONE_MODEL if name in chosen.written), None)):
+        allowed = FOLD_BY_FOLD if CrossValidationOptions in self.groups else ()
+        refused = [name for name in ONE_MODEL if name in chosen.written and name not in allowed]
+        if self.many and (typed := next(iter(refused), None)):
             raise ConfigError(
                 f"--{typed} is for scripts that train one model, and {self.parser.prog} trains many; "
                 "leave it out."

@@ -37,6 +37,8 @@ def folds(rows: int, count: int, path: str) -> list[np.ndarray]:
 def cross_validate(finetuning: Finetuning, rows: Examples) -> tuple[np.ndarray, list[Confusion]]:
     """Train a classifier for each fold on the rows of all others, from the same weights, and keep it.
 
+    With `--resume` finished folds are not trained again, and one that was cut short goes on.
+
     Args:
         finetuning: the model with its first weights; its options are `CrossValidationOptions`.
         rows: of all folds.
@@ -49,27 +51,34 @@ def cross_validate(finetuning: Finetuning, rows: Examples) -> tuple[np.ndarray, 
         DataError: see `folds`.
     """
     model, task, options = finetuning.model, finetuning.task, finetuning.options
-    predicting = {"batch_size": finetuning.training.batch_size, "precision": finetuning.precision}
     start = {name: x.clone() for name, x in model.state_dict().items()}
     count = rows.rows_num
     features, confusions = np.empty((count, len(task.labels)), np.float32), []
     for number, held_out in enumerate(folds(count, options.folds_num, options.train_path)):
         model.load_state_dict(start)
+        path = fold_path(options.output_model_path, number)
+        resuming = finetuning.resuming(path)
         seen, unseen = (rows.take_whole(x) for x in (np.setdiff1d(np.arange(count), held_out), held_out))
-        batches = shuffled(task, seen, finetuning.training)
-        finetune(
-            model,
-            task,
-            batches,
-            finetuning.means,
-            options=options,
-            adversarial=finetuning.adversarial,
-            precision=finetuning.precision,
-            score=lambda unseen=unseen: finetuning.evaluate(unseen),
-            eval_steps=batches.period * options.epochs_num,
-        )
-        finetuning.save(fold_path(options.output_model_path, number))
-        logits = in_order(model, task, unseen, **predicting)
+        if resuming.finished is None:
+            batches = shuffled(task, seen, finetuning.training)
+            finetune(
+                model,
+                task,
+                batches,
+                finetuning.means,
+                options=options,
+                adversarial=finetuning.adversarial,
+                precision=finetuning.precision,
+                score=lambda unseen=unseen: finetuning.evaluate(unseen),
+                resuming=resuming,
+                eval_steps=batches.period * options.epochs_num,
+            )
+            finetuning.save(path)
+            size, precision = finetuning.training.batch_size, finetuning.precision
+            logits = in_order(model, task, unseen, batch_size=size, precision=precision)
+            resuming.finish({"logits": logits.tolist()})
+        else:
+            logits = np.array(resuming.finished["logits"], np.float32)
         features[held_out] = softmax(logits)
         confusion = task.metric().confusion
         confusion.update(logits.argmax(axis=1), unseen.labels_of_rows("cls"))

@@ -41,7 +41,7 @@ CHANGEABLE_MODEL = ("dropout", "label_smoothing")
 FIXED = (
     *(name for name in ModelConfig.names() if name not in CHANGEABLE_MODEL),
     *("accumulation_steps", "seed"),
-    *("optimizer", "adam_bias_correction", "freeze", "ema_decay", "group_by_length"),
+    *("optimizer", "adam_bias_correction", "freeze", "ema_decay", "group_by_length", "folds_num"),
 )
 # … and options that its numbers do not depend on; any other change is said.
 FREE = (

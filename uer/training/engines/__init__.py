@@ -39,8 +39,8 @@ def build_engine(
         )
     if partly:
         raise ConfigError(
-            "--engine deepspeed updates the heads that a batch does not use too, as if their gradients were "
-            "zero, and a model of several data sets must leave them as they are; take --engine fsdp or ddp."
+            "--engine deepspeed updates the weights that a batch does not use too, as if their gradients "
+            "were zero, and this model must leave them as they are; take --engine fsdp or ddp."
         )
     engine = pick_class(name, ENGINES, "--engine")
     return engine(model, optimizer, workers, options)
