@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from tests.task_commands import IN_README
 from uer.cli import run
 from uer.config import model, preprocess, tokenizer, training
 from uer.utils.files import repository_root
@@ -170,6 +171,9 @@ CHECKS = {
     "scripts/generate_lm.py": check_story,
     "scripts/build_vocab.py": check_vocabulary,
 }
+
+
+CHECKS |= IN_README  # those of further tasks
 
 
 def test_both_readmes_have_the_same_commands():
