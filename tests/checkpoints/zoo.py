@@ -53,9 +53,21 @@ PADDLE = {
     "DistilBertForMaskedLM": "distilbert",
     "RobertaForMaskedLM": "roberta",
     "TinyBertForPretraining": "tinybert",
+    "ErnieGramModel": "ernie-gram",
 }
 HEADS = ("SequenceClassification", "TokenClassification", "QuestionAnswering", "MultipleChoice")
-PREFIXES = {"Bert", "Albert", "DistilBert", "Roberta", "TinyBert", "Ernie", "Electra", "ErnieM", "Skep"}
+PREFIXES = {
+    "Bert",
+    "Albert",
+    "DistilBert",
+    "Roberta",
+    "TinyBert",
+    "Ernie",
+    "Electra",
+    "ErnieM",
+    "Skep",
+    "ErnieGram",
+}
 PADDLE |= {f"{name}For{head}": name.lower() for name in sorted(PREFIXES) for head in HEADS}
 SECOND_CHOICE = (1, 9)
 """place and token in which the second choice differs from the first"""
@@ -161,7 +173,7 @@ def _not_given_back(folder: Path) -> int:
 # Buffers, copies, and a pooler that a head does not read.
 LOST = r"position_ids|token_type_ids|pooler|predictions\.(?:decoder\.)?bias|decoder\.weight|lm_head\."
 LOST += r"|embed_tokens|encoder\.embed_positions|predictions\.decoder_bias|vocab_projector\.weight"
-LOST += r"|final_logits_bias|fit_dense"
+LOST += r"|final_logits_bias|fit_dense|rel_pos_embeddings"
 
 
 def _moved(name: str, before: Tensor, after: Tensor) -> bool:

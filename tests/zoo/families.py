@@ -175,6 +175,17 @@ FAMILIES = (
         parts=("health",),
     ),
     ZooFamily(
+        "F18",
+        "ERNIE-Gram, without relative positions",
+        ("ernie-gram-zh*",),
+        "ernie-gram",
+        ("paddle-ernie-gram",),
+        (),
+        ("F18_ernie_gram_nobias", "F18_paddle"),
+        heads="cls, tok, qa",
+        parts=(),
+    ),
+    ZooFamily(
         "F21",
         "SKEP",
         ("skep_ernie_1.0_large_ch", "skep_ernie_2.0_large_en", "skep_roberta_large_en"),

@@ -39,6 +39,7 @@ FOLDERS = {
     "paddle-electra": {"architectures": ["ElectraGenerator"], **PADDLE, **ALBERT},
     "paddle-roberta": {"architectures": ["RobertaForMaskedLM"], **PADDLE, **BERT},
     "paddle-tinybert": {"architectures": ["TinyBertModel"], **PADDLE, **BERT},
+    "paddle-ernie-gram": {"architectures": ["ErnieGramModel"], **PADDLE, **BERT},
     "paddle-skep": {"architectures": ["SkepModel"], **PADDLE, **TYPES, "hidden_act": "relu"},
     "albert-zh": {**BERT, "embedding_size": 16, "ln_type": "preln"},
 }

@@ -53,8 +53,12 @@ def test_something_proves_it(family):
     assert family.live or frozen
 
 
+LATER = {"F18"}
+"""families of later waves"""
+
+
 def test_the_first_two_waves_are_here():
-    assert len(FAMILIES) == 23
+    assert len({family.id for family in FAMILIES} - LATER) == 23
     assert [family.id for family in FAMILIES] == sorted(family.id for family in FAMILIES)
 
 

@@ -41,6 +41,7 @@ FAMILIES = {
     "paddle-roberta": "uer.checkpoints.families.paddle:PADDLE_ROBERTA",
     "paddle-tinybert": "uer.checkpoints.families.paddle:PADDLE_TINYBERT",
     "paddle-skep": "uer.checkpoints.families.paddle:PADDLE_SKEP",
+    "paddle-ernie-gram": "uer.checkpoints.families.paddle:PADDLE_ERNIE_GRAM",
 }
 # Families of other programs, which `transformers` does not load.
 ELSEWHERE = ("paddle-", "tf-", "albert-zh")
@@ -71,6 +72,7 @@ MODEL_TYPES = {
     "paddle-roberta": "paddle-roberta",
     "paddle-tinybert": "paddle-tinybert",
     "paddle-skep": "paddle-skep",
+    "paddle-ernie-gram": "paddle-ernie-gram",
 }
 
 

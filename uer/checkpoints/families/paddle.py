@@ -189,13 +189,33 @@ PADDLE_TINYBERT = replace(
         if part in ("", "cls", "qa", "choice")
     },
 )
+# Families whose epsilon no configuration names.
+EPSILON = {
+    "fixed": {**FIXED, "layernorm_eps": 1e-5},
+    "sizes": tuple(size for size in BERT.sizes if size.ours != "layernorm_eps"),
+}
+# ERNIE-Gram (Xiao et al. 2021), as PaddleNLP computes it.
+PADDLE_ERNIE_GRAM = _paddle(
+    BERT,
+    prefix="ernie_gram.",
+    name="paddle-ernie-gram",
+    model_types=("paddle-ernie-gram",),
+    ignored={
+        **BERT.ignored,
+        r"(?:ernie_gram\.)?embeddings\.rel_pos_embeddings\.weight": "relative positions, left unread",
+    },
+    classes={
+        part: name.replace("Bert", "ErnieGram")
+        for part, name in BERT.classes.items()
+        if part in ("", "cls", "tok", "qa")
+    },
+    **EPSILON,
+)
 # SKEP (Tian et al. 2020): ERNIE with another epsilon; the variant of RoBERTa has no token types.
 PADDLE_SKEP = replace(
-    _paddle(BERT, prefix="skep."),
+    _paddle(BERT, prefix="skep.", **EPSILON),
     name="paddle-skep",
     model_types=("paddle-skep",),
-    fixed={**FIXED, "layernorm_eps": 1e-5},
-    sizes=tuple(size for size in BERT.sizes if size.ours != "layernorm_eps"),
     read=lambda values: {
         **BERT.read(values),
         "embedding": ("word", "pos", "seg") if values.get("type_vocab_size", 4) else ("word", "pos"),

@@ -12,6 +12,7 @@ PADDLE = (
     ("ErnieM", "paddle-ernie-m"),
     ("UIEM", "paddle-ernie-m"),
     ("ErnieHealth", "paddle-electra"),
+    ("ErnieGram", "paddle-ernie-gram"),
     ("Ernie", "paddle-ernie"),
     ("UIE", "paddle-ernie"),
     ("Skep", "paddle-skep"),
