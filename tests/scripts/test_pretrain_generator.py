@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 import shutil
 import socket
 from pathlib import Path
@@ -15,6 +16,7 @@ import pretrain
 from tests.scripts.pretraining import BERT, fails, same, words
 from uer.checkpoints import read_companion, read_state
 from uer.cli import run
+from uer.utils.files import repository_root
 
 pytestmark = pytest.mark.usefixtures("pretraining_files", "electra")
 GENERATOR = {"hidden_size": 8, "feedforward_size": 16, "factorized_embedding_parameterization": True}
@@ -227,6 +229,32 @@ def test_all_heads_of_ernie_health_learn():
         101,
         1,
     )
+
+
+def test_held_out_text_meets_the_same_draws_and_changes_no_bit():
+    assert run(pretrain.main, electra_words("--output_model_path", "plain.bin", steps=4)) == 0
+    evaluate = ["--eval_dataset_path", "electra.pt", "--eval_steps", "2"]
+    assert run(pretrain.main, electra_words(*evaluate, "--learning_rate", "1e-9", "--weight_decay", "0")) == 0
+    losses = [record["eval_loss_rtd"] for record in records() if "eval_loss" in record]
+    assert len(losses) == 3 and losses == pytest.approx([losses[0]] * 3, abs=1e-6)
+    assert run(pretrain.main, electra_words(*evaluate, steps=4)) == 0
+    assert same("plain.bin-4", "out.bin-4")
+
+
+def test_the_documented_commands(load_script, capsys):
+    """As they stand, on the first lines of the text, for a step."""
+    text = (repository_root() / "docs" / "training.md").read_text(encoding="utf-8")
+    lines = text.split("## A generator")[1].split("```")[1].replace("\\\n", "").splitlines()[1:]
+    for name in ("corpora/book_review.txt", "models/zh_en_vocab.txt", "models/electra/small_config.json"):
+        Path(name).parent.mkdir(parents=True, exist_ok=True)
+        held = (repository_root() / name).read_text(encoding="utf-8").splitlines(keepends=True)
+        Path(name).write_text("".join(held[:40] if name.startswith("corpora") else held), encoding="utf-8")
+    for line in lines:
+        _, script, *typed = shlex.split(line.replace("1000", "1"))
+        if script == "pretrain.py":
+            typed += ["--batch_size", "1", "--precision", "fp32"]
+        assert run(load_script(script).main, typed) == 0, capsys.readouterr().err
+    assert Path("electra-small-generator/model.safetensors").is_file()
 
 
 def test_masking_of_a_json_config():
