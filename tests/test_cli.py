@@ -179,3 +179,10 @@ def test_words_without_a_flag_are_kept_apart():
 def test_a_failed_write_is_one_line(tmp_path, capsys):
     assert run(lambda argv: (tmp_path / "no" / "file").write_text("x"), []) == 2
     assert "could not be written" in capsys.readouterr().err
+
+
+def test_starting_opens_the_log_and_says_what_is_to_be_said(tmp_path):
+    log = tmp_path / "run.log"
+    words = ["--config_path", TINY, "--docs_buffer_size", "7", "--log_path", str(log)]
+    assert command().start(words)[ModelConfig].hidden_size == 128
+    assert "--docs_buffer_size" in log.read_text(encoding="utf-8")

@@ -4,24 +4,18 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from uer.config.finetune import OVERFLOWS, FinetuneOptions
 from uer.config.inference import DocumentOptions
 from uer.config.options import Options, fraction, not_negative, option, positive
+from uer.config.tasks import QaRunOptions
 
 LANGUAGES = ("zh", "en")
 
 
 @dataclass(frozen=True)
-class UieRunOptions(FinetuneOptions):
+class UieRunOptions(QaRunOptions):
     """Fine-tuning."""
 
     seq_length: int = positive(512, "tokens of a window, prompt included")
-    overflow: str = option(
-        "window",
-        "what happens to texts longer than --seq_length: read in windows, only their beginning, or in "
-        "training left out, or an error",
-        choices=OVERFLOWS,
-    )
 
 
 @dataclass(frozen=True)

@@ -36,6 +36,18 @@ class _Labelled:
     """Rows `[CLS] text [SEP]` or `[CLS] a [SEP] b [SEP]` with a label; over-long ones as `--overflow`
     says."""
 
+    def labelled_columns(self: Objective, packed: dict[str, Column]) -> dict[str, Column]:
+        """The columns of `labelled_rows`, and those of packing behind the rows' own."""
+        run = self.run_columns()
+        return {
+            "start": run["start"],
+            "length": run["length"],
+            **packed,
+            "first": Column("<u4"),
+            "label": Column("<i4"),
+            "tokens": run["tokens"],
+        }
+
     def labelled_rows(self: Objective, part: Part) -> dict[str, np.ndarray]:
         """start, length, first, label, tokens."""
         tokens, lengths, first = join_pairs(part, self.tokens.cls, self.tokens.sep)
@@ -58,16 +70,7 @@ class Cls(_Labelled, Objective):
 
     def columns(self) -> dict[str, Column]:
         """See `Objective.columns`; with packing, `first` and `label` have an element a document."""
-        run = self.run_columns()
-        packed = PACK_COLUMNS if self.options.packing else {}
-        return {
-            "start": run["start"],
-            "length": run["length"],
-            **packed,
-            "first": Column("<u4"),
-            "label": Column("<i4"),
-            "tokens": run["tokens"],
-        }
+        return self.labelled_columns(PACK_COLUMNS if self.options.packing else {})
 
     def build(self, part: Part, rngs: Sequence[np.random.Generator]) -> dict[str, np.ndarray]:
         """See `Objective.build`."""
@@ -105,15 +108,7 @@ class ClsMlm(_Labelled, MaskedObjective):
 
     def columns(self) -> dict[str, Column]:
         """See `Objective.columns`."""
-        run = self.run_columns()
-        return {
-            "start": run["start"],
-            "length": run["length"],
-            "first": Column("<u4"),
-            "label": Column("<i4"),
-            "tokens": run["tokens"],
-            **self.mask_columns(),
-        }
+        return {**self.labelled_columns({}), **self.mask_columns()}
 
     def build(self, part: Part, rngs: Sequence[np.random.Generator]) -> dict[str, np.ndarray]:
         """See `Objective.build`."""
