@@ -89,6 +89,22 @@ def test_places_and_rows_that_belong_together(vocab, capsys):
     assert out.count("instance 0") == 1 and out.count("  src: ") == 2
 
 
+def test_sentiment(vocab, capsys):
+    """Also that lists are found by the flags of preprocess.py, and phrases and entities by theirs."""
+    Path("words.tsv").write_text("b\tpositive\nd e\tnegative\n")
+    Path("pairs.tsv").write_text("a\tb\n")
+    lists = ["--sentiment_path", "words.tsv", "--pair_path", "pairs.tsv", "--pair_distance", "1"]
+    make("skep", "a c b f g h d e", vocab, *lists, "--dup_factor", "1", "--mask_rate", "0.2")
+    out = show(capsys, "--vocab_path", vocab, "--tokenizer", "space")
+    assert "polarity: positive negative negative\n" in out and "pair: a b\n" in out
+    assert "2 sentiment_words" in out and "1 sentiment_pairs" in out
+    Path("list.tsv").write_text("a b\nc d\tphrase\n")
+    known = ["--knowledge_masking", "--knowledge_path", "list.tsv", "--knowledge_levels", "0", "0", "1"]
+    make("mlm", "a b c d e f g h a b", vocab, *known, "--dup_factor", "1")
+    out = show(capsys, "--vocab_path", vocab, "--tokenizer", "space")
+    assert "1 phrases" in out and "2 entities" in out and "array: knowledge" in out
+
+
 def test_packed_documents_and_shares(vocab, capsys):
     Path("a.txt").write_text("a b\nc d\n")
     argv = ["--corpus_path", "a.txt", "a.txt", "--corpus_weights", "1", "3", "--vocab_path", vocab]

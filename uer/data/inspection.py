@@ -141,6 +141,9 @@ def _sample(
             lines.append(f"{name}: {int(values[row])}")
             continue
         said = values[row][values[row] != IGNORE]
+        if name == "polarity":
+            lines.append(f"{name}: " + " ".join("positive" if sign else "negative" for sign in said.tolist()))
+            continue
         if name in PLACES:
             wanted = np.flatnonzero(values[row] != IGNORE)
             lines.append(f"{name}: " + " ".join(f"{place}→{now}" for place, now in zip(wanted, said)))

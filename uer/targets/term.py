@@ -61,7 +61,7 @@ class Term(NamedTuple):
     count: Tensor
     """int64 scalar, the number of predictions"""
     correct: Tensor
-    """int64 scalar, of them right"""
+    """int64 scalar, of them right; below 0 where there is no right and wrong"""
     weight: float = 1.0
     """what its mean counts in the sum of all losses"""
 

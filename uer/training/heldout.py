@@ -41,7 +41,8 @@ def held_out_line(step: int, terms: dict[str, Sums]) -> str:
     """One line: the loss, and loss, perplexity and accuracy of each term."""
     loss = total_loss(terms)
     parts = [
-        f"{name}: loss {sums.loss:.3f}, perplexity {perplexity(sums.loss):.2f}, acc {sums.accuracy:.3f}"
+        f"{name}: loss {sums.loss:.3f}"
+        + (f", perplexity {perplexity(sums.loss):.2f}, acc {sums.accuracy:.3f}" if sums.scored else "")
         for name, sums in terms.items()
     ]
     return f"Held-out text after {step} steps: loss {loss:.3f} ({'; '.join(parts)})"
@@ -56,5 +57,7 @@ def held_out_record(step: int, terms: dict[str, Sums]) -> dict[str, Any]:
     """One line of the metrics file."""
     record: dict[str, Any] = {"step": step, "eval_loss": total_loss(terms)}
     for name, sums in terms.items():
-        record[f"eval_loss_{name}"], record[f"eval_acc_{name}"] = sums.loss, sums.accuracy
+        record[f"eval_loss_{name}"] = sums.loss
+        if sums.scored:
+            record[f"eval_acc_{name}"] = sums.accuracy
     return record

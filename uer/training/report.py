@@ -31,6 +31,11 @@ class Sums(NamedTuple):
         return self.loss_sum / self.count if self.count else float("nan")
 
     @property
+    def scored(self) -> bool:
+        """Whether its predictions are right or wrong."""
+        return self.correct >= 0
+
+    @property
     def accuracy(self) -> float:
         """Share of right predictions."""
         return self.correct / max(1, self.count)
@@ -73,7 +78,9 @@ class Report:
         seconds = max(self.seconds, 1e-9)
         figures: dict[str, Any] = {"step": self.step, "loss": self.loss}
         for name, sums in self.terms.items():
-            figures[f"loss_{name}"], figures[f"acc_{name}"] = sums.loss, sums.accuracy
+            figures[f"loss_{name}"] = sums.loss
+            if sums.scored:
+                figures[f"acc_{name}"] = sums.accuracy
         figures = {
             **figures,
             "learning_rate": self.rate,
@@ -103,11 +110,12 @@ def pretraining_line(report: Report) -> str:
         f"| loss {report.loss:7.2f}"
     )
     if len(report.terms) == 1:
-        return line + "".join(f"| acc: {sums.accuracy:3.3f}" for sums in report.terms.values())
+        return line + "".join(f"| acc: {sums.accuracy:3.3f}" for sums in report.terms.values() if sums.scored)
     terms = {name.removeprefix("bilm_"): sums for name, sums in report.terms.items()}
+    scored = {name: sums for name, sums in terms.items() if sums.scored}
     colon = "" if "forward" in terms else ":"
     losses = "".join(f"| loss_{name}{colon} {sums.loss:3.3f}" for name, sums in terms.items())
-    return line + losses + "".join(f"| acc_{name}: {sums.accuracy:3.3f}" for name, sums in terms.items())
+    return line + losses + "".join(f"| acc_{name}: {sums.accuracy:3.3f}" for name, sums in scored.items())
 
 
 def finetuning_line(steps_per_epoch: int) -> Callable[[Report], str]:
