@@ -131,6 +131,13 @@ def test_the_nearest_of_word_vectors(chinese, tmp_path, header):
         assert found.all() and words_of(chinese, [out]) == {expected}, word
 
 
+@pytest.mark.parametrize("header", ["", "9 2\n"])
+def test_only_the_first_vectors_are_read(chinese, tmp_path, monkeypatch, header):
+    monkeypatch.setattr("uer.data.similar.WORDS", 3)
+    (tmp_path / "vectors.txt").write_text(header + "天 1 2\n地 2 3\n人 3 4\n大 4 5\n小\n", encoding="utf-8")
+    assert len(SimilarWords(["vectors.txt"], chinese)) == 3
+
+
 def test_hashes_know_order_and_length():
     ids, sizes = np.array([1, 2, 2, 1, 1, 1, 2, 7]), np.array([2, 2, 1, 0, 2, 1])
     found = hashed(ids, sizes)

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from itertools import chain
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import chain, islice
 from pathlib import Path
 from typing import NamedTuple
 
@@ -37,8 +37,10 @@ class SimilarWords:
     def __init__(self, paths: Sequence[str | Path], tokenizer: Tokenizer) -> None:
         table: dict[str, list[str]] = {}
         for path in map(Path, paths):
-            lines = list(_lines(path))
-            listed = any("\t" in text for _, text in lines)
+            lines = _lines(path)
+            first = list(islice(lines, 1))
+            listed = any("\t" in text for _, text in first)
+            lines = chain(first, lines)
             found = _listed(path, lines) if listed else _nearest(*_vectors(path, lines), tokenizer)
             for word, similar in found:
                 table.setdefault(word, []).extend(similar)
@@ -136,7 +138,7 @@ def _lines(path: Path) -> Iterator[tuple[int, str]]:
         raise DataError(f"is not UTF-8 (byte {error.start}); save it as UTF-8.", path=path) from error
 
 
-def _listed(path: Path, lines: list[tuple[int, str]]) -> Iterator[tuple[str, list[str]]]:
+def _listed(path: Path, lines: Iterable[tuple[int, str]]) -> Iterator[tuple[str, list[str]]]:
     for number, text in lines:
         word, _, rest = text.partition("\t")
         if not word.strip() or not rest.split():
@@ -146,12 +148,12 @@ def _listed(path: Path, lines: list[tuple[int, str]]) -> Iterator[tuple[str, lis
         yield word.strip(), rest.split()
 
 
-def _vectors(path: Path, lines: list[tuple[int, str]]) -> tuple[list[str], np.ndarray]:
-    """The words and their vectors [n, D], of length 1."""
-    if lines and len(lines[0][1].split()) == 2:
-        lines = lines[1:]  # the sizes
+def _vectors(path: Path, lines: Iterable[tuple[int, str]]) -> tuple[list[str], np.ndarray]:
+    """The first words and their vectors [n, D], of length 1."""
     words, vectors = [], []
-    for number, text in lines[:WORDS]:
+    for number, text in lines:
+        if number == 1 and len(text.split()) == 2:  # the sizes
+            continue
         word, *numbers = text.split()
         try:
             vector = np.array(numbers, np.float32)
@@ -166,6 +168,8 @@ def _vectors(path: Path, lines: list[tuple[int, str]]) -> tuple[list[str], np.nd
             )
         words.append(word)
         vectors.append(vector)
+        if len(words) == WORDS:
+            break
     if not words:
         raise DataError("holds no words; give another file with --similar_words_path.", path=path)
     table = np.stack(vectors)
