@@ -10,7 +10,6 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from uer.cli import run
 from uer.config.model import ModelConfig
-from uer.config.run import LogOptions
 from uer.config.tools import ClozeOptions
 from uer.errors import DataError
 from uer.opts.saved import saved_model_command
@@ -33,7 +32,7 @@ def main(argv: list[str] | None = None) -> int:
     tokenizer = chosen_tokenizer(chosen)
     described = chosen.companion is not None or "target" in chosen.written
     config = masked_language_model(chosen[ModelConfig], described=described)
-    model = open_model(config, options.load_model_path, len(tokenizer), verbose=chosen[LogOptions].verbose)
+    model = open_model(config, options.load_model_path, len(tokenizer))
     draw, length, written = random.Random(options.seed), options.seq_length, 0
     with atomic_write(options.prediction_path) as file:
         for lines in chunks((line for _, line in read_lines(options.test_path) if line.strip()), 1024):

@@ -9,7 +9,6 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from uer.cli import Command, run
 from uer.config.model import ModelConfig
-from uer.config.run import LogOptions
 from uer.config.tokenizer import TokenizerOptions
 from uer.config.tools import FeatureOptions
 from uer.opts.tokenizer import chosen_tokenizer
@@ -39,7 +38,7 @@ def main(argv: list[str] | None = None) -> int:
 
     tokenizer = chosen_tokenizer(chosen)
     task = TextTask(tokenizer, seq_length=options.seq_length, single_text_sep=options.single_text_sep)
-    body = open_encoder(config, options.load_model_path, len(tokenizer), verbose=chosen[LogOptions].verbose)
+    body = open_encoder(config, options.load_model_path, len(tokenizer))
     model = FeatureModel(body, pooling=config.pooling, last_layers=options.last_layers)
     vectors = text_vectors(
         model,

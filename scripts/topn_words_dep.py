@@ -9,7 +9,6 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from uer.cli import run
 from uer.config.model import ModelConfig
-from uer.config.run import LogOptions
 from uer.config.tools import WordInContextOptions
 from uer.opts.saved import saved_model_command
 from uer.opts.tokenizer import chosen_tokenizer
@@ -27,9 +26,7 @@ def main(argv: list[str] | None = None) -> int:
 
     tokenizer = chosen_tokenizer(chosen)
     candidates = read_candidates(options.cand_vocab_path, tokenizer)
-    model = open_encoder(
-        chosen[ModelConfig], options.load_model_path, len(tokenizer), verbose=chosen[LogOptions].verbose
-    )
+    model = open_encoder(chosen[ModelConfig], options.load_model_path, len(tokenizer))
     for word, sentence, placed in read_targets(options.test_path, tokenizer, options.seq_length):
         print(f"Original sentence: {sentence}")
         print(f"Target word: {word}")

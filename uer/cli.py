@@ -124,7 +124,10 @@ class Chosen:
     def start_log(self) -> None:
         """Set up the logger as the flags say, and say what is to be said about them."""
         options = self._groups[LogOptions]
-        init_logger(options.log_path, options.log_level, options.log_file_level)
+        screen, file = (
+            "DEBUG" if options.verbose else level for level in (options.log_level, options.log_file_level)
+        )
+        init_logger(options.log_path, screen, file)
         for note in self.notes:
             logger.info(note)
 

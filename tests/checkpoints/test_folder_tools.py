@@ -50,6 +50,39 @@ def test_a_text_is_scored_behind_what_its_folder_begins_with(words, tmp_path, lo
     assert found == pytest.approx(math.exp(loss), rel=1e-4)
 
 
+@pytest.mark.parametrize(
+    ("fault", "said"),
+    [
+        (
+            "layer.1.attention.self.query",
+            r"2 tensors are missing .* or allow it by --allow_missing REGEX",
+        ),
+        ("output.dense.bias", r"4 tensors are missing .*linear_2\.bias.* Check --config_path"),
+        (
+            "layer.1.",
+            r"16 tensors are missing .* and 6 more.* set layers_num in the config to 1",
+        ),
+    ],
+)
+def test_what_a_damaged_folder_lacks(fault, said, tmp_path, load_script, capsys):
+    """The advice names a flag only where it would help; --allow_missing takes what is there, --verbose tells."""
+    from safetensors.torch import load_file, save_file
+
+    make("bert", "ForMaskedLM", tmp_path / "model")
+    file = tmp_path / "model" / "model.safetensors"
+    save_file({name: x for name, x in load_file(file).items() if fault not in name}, file)
+    Path("rows.tsv").write_text("label\ttext_a\n0\ta\n1\tb\n")
+    words = ["--pretrained_model_path", str(tmp_path / "model"), "--train_path", "rows.tsv", "--dev_path"]
+    words += ["rows.tsv", "--output_model_path", "out.bin", "--epochs_num", "1"]
+    script = load_script("finetune/run_classifier.py")
+    with pytest.raises(CheckpointError, match=said):
+        script.main(words)
+    assert not script.main([*words, "--allow_missing", r"^encoder\.", "--verbose"])
+    table = capsys.readouterr().err
+    assert re.search(r"\nnew +encoder\.transformer\.1\..* not in the file", table)
+    assert re.search(r"loaded +\[23, 32\] +embedding\.word\.embedding\.weight\n", table)
+
+
 def test_the_page_continues_as_their_generate(tmp_path):
     from transformers import AutoTokenizer
 

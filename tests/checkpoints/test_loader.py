@@ -125,9 +125,10 @@ def test_a_head_of_another_size_is_made_anew(tmp_path):
     assert "the file has [5, 8]" in report.table()
 
 
-def test_verbose_prints_the_table(tmp_path, caplog):
+def test_the_table_is_for_those_who_debug(tmp_path, caplog):
+    caplog.set_level(logging.DEBUG, "uer")
     path = saved(tmp_path / "m.bin", build_model(TINY, V), config=TINY)
-    load_into(Classifier(), path, allow_new=HEAD, verbose=True)
+    load_into(Classifier(), path, allow_new=HEAD)
     table = caplog.messages[1].splitlines()
     assert "loaded  [11, 8]  embedding.word.embedding.weight" in table
     assert "new              output_layer_1.bias  not in the file" in table

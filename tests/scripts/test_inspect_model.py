@@ -95,6 +95,26 @@ def test_folders(main, capsys, tmp_path, cls, heads, tied):
     assert (out["heads"], out["tied"]) == (heads, tied)
 
 
+def test_twins(main, capsys):
+    """Two streams that are one model count once."""
+    stream = {"embedding": ["word", "pos"], "encoder": "transformer"}
+    changes = {
+        "embedding": ("dual",),
+        "encoder": "dual",
+        "target": (),
+        "stream_0": stream,
+        "stream_1": stream,
+    }
+    for name, tie in (("one", True), ("two", False)):
+        model = build_model(CONFIG.replace(**changes, tie_weights=tie), 11)
+        write_state(name, model.state_dict(), config=model.config, extra={"family": "bert"})
+    one, two = said(main, capsys, "one"), said(main, capsys, "two")
+    assert one["family"] == "bert, dual (siamese, SBERT)"
+    assert (one["tied"], two["tied"]) == ("stream 0 = stream 1", "nothing")
+    counts = [int(out["parameters"].split()[0]) for out in (one, two)]
+    assert counts[1] == 2 * counts[0]
+
+
 def test_several_and_none(main, capsys, tmp_path):
     write_state("a", {"x": torch.ones(1)})
     write_state(

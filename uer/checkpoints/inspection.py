@@ -13,11 +13,13 @@ from uer.checkpoints.companion import Companion, read_companion
 from uer.checkpoints.families.convert import OUTPUTS
 from uer.checkpoints.folder import Folder, open_folder
 from uer.checkpoints.report import count_words
+from uer.checkpoints.sentence_bert import STREAM, stream_of
 from uer.checkpoints.source import read_source
 
 # Family of a UER file: (name, names that must be there, names that must not). The first that fits is it.
+DUAL = "dual (siamese, SBERT)"
 GUESSES = (
-    ("dual (siamese, SBERT)", ("encoder.encoder_0.",), ()),
+    (DUAL, ("encoder.encoder_0.",), ()),
     ("t5-v1_1", ("decoder.", "encoder.relative_pos_emb.", "feed_forward.linear_gate."), ()),
     ("t5", ("decoder.", "encoder.relative_pos_emb."), ()),
     ("bart", ("decoder.", "tgt_embedding.pos."), ()),
@@ -63,10 +65,12 @@ def inspect(path: str | Path, *, tensors: bool = False) -> list[str]:
     companion, folder = read_companion(path), open_folder(path)
     known = companion.extra if companion else {}
     found = read_source(path, flag="FILE_OR_FOLDER")
+    guessed = guess_family(found.state)
+    families = [known.get("family", guessed), *([guessed] if guessed == DUAL else [])]
     state = found.state
     lines = [
         f"file: {path}",
-        f"family: {known.get('family') or guess_family(state)}",
+        f"family: {', '.join(dict.fromkeys(families))}",
         f"names: {found.vintage}",
         f"heads: {', '.join(heads(state, folder)) or 'none'}",
         f"sizes: {', '.join(f'{name} {value}' for name, value in sizes(state).items())}",
@@ -157,7 +161,17 @@ def tied(state: Mapping[str, Tensor]) -> list[tuple[str, ...]]:
     return [tuple(group) for group in groups if len(group) > 1]
 
 
+def twins(state: Mapping[str, Tensor]) -> bool:
+    """Whether the two streams of a dual model are one, which a file holds twice."""
+    first, second = stream_of(state, 0), stream_of(state, 1)
+    return (
+        bool(first) and first.keys() == second.keys() and all(torch.equal(first[x], second[x]) for x in first)
+    )
+
+
 def _ties(state: Mapping[str, Tensor], folder: Folder | None) -> str:
+    if twins(state):
+        return "stream 0 = stream 1"
     groups = [" = ".join(group) for group in tied(state)]
     # Hugging Face stores a tied output layer once, and its configuration says so.
     predicts = folder is not None and {"mlm", "lm"} & set(folder.parts)
@@ -168,6 +182,8 @@ def _ties(state: Mapping[str, Tensor], folder: Folder | None) -> str:
 
 def _parameters(state: Mapping[str, Tensor]) -> str:
     spare = {name for group in tied(state) for name in group[1:]}
+    if twins(state):
+        spare |= {name for name in state if (match := STREAM.match(name)) and match.group(2) == "1"}
     count = sum(tensor.numel() for name, tensor in state.items() if name not in spare)
     body = sum(
         t.numel() for name, t in state.items() if "embedding" not in name.split(".")[0] and name not in spare

@@ -30,18 +30,22 @@ SPARE = (
     (r"^(?:decoder|tgt_embedding)\.", "{}", "this model has no decoder"),
     (rf"^(?:{'|'.join(PARTNERS)})\.", "{}", "a model that stood beside this one in pre-training"),
 )
+LAYERS, DECODER_LAYERS = (
+    r"encoder\.(?:encoder_0\.)?transformer\.(\d+)\.",
+    r"decoder\.transformer_decoder\.(\d+)\.",
+)
 # What to do about a difference: (where it shows, pattern, advice).
 ADVICE = (
-    ("left", r"encoder\.transformer\.\d+\.", "set layers_num in the config to {layers}"),
-    ("missing", r"encoder\.transformer\.\d+\.", "set layers_num in the config to {layers}"),
+    ("left", LAYERS, "set layers_num in the config to {layers}"),
+    ("missing", LAYERS, "set layers_num in the config to {layers}"),
     (
         "left",
-        r"decoder\.transformer_decoder\.\d+\.",
+        DECODER_LAYERS,
         "set decoder_layers_num in the config to {decoder_layers}",
     ),
     (
         "missing",
-        r"decoder\.transformer_decoder\.\d+\.",
+        DECODER_LAYERS,
         "set decoder_layers_num in the config to {decoder_layers}",
     ),
     ("left", r"embedding\.seg\.", "add 'seg' to --embedding"),
@@ -61,8 +65,16 @@ ADVICE = (
     ("missing", r"encoder\.transformer\.self_attn", "leave out --parameter_sharing"),
     ("left", r"output_layer\.bias", "add --has_lmtarget_bias"),
     ("missing", r"target\.lm\.output_layer\.bias", "leave out --has_lmtarget_bias"),
-    ("left", r"(?:linear_layers\.\d|linear_[12])\.bias", "leave out --remove_transformer_bias"),
-    ("missing", r"(?:linear_layers\.\d|linear_[12])\.bias", "add --remove_transformer_bias"),
+    (
+        "left",
+        r"(?:attn\.linear_layers\.\d|feed_forward\.linear_[12])\.bias",
+        "leave out --remove_transformer_bias",
+    ),
+    (
+        "missing",
+        r"(?:attn\.linear_layers\.\d|feed_forward\.linear_[12])\.bias",
+        "add --remove_transformer_bias",
+    ),
     ("missing", r"^(?:output_layer|classifier|crf)", "this is no model of this task: fine-tune one first"),
     ("shape", r"pos\.embedding", "set --max_seq_length to {positions}"),
     ("shape", r"embedding\.word\.", "{vocabulary}"),
@@ -126,10 +138,9 @@ def load_into(
     allow_new: Iterable[str] = (),
     allow_missing: str | None = None,
     flag: str = "--pretrained_model_path",
-    verbose: bool = False,
     adopt: bool = False,
 ) -> LoadReport:
-    """Fill a model from a file or folder; log one line, and a table at DEBUG (at INFO when `verbose`).
+    """Fill a model from a file or folder; log one line, and a table at DEBUG.
 
     Args:
         model: any module whose `state_dict` has the names of UER-py 2024.
@@ -156,7 +167,7 @@ def load_into(
     if difference:
         raise CheckpointError(_refusal(path, found, targets, difference))
     _fill(model, targets, found.state, report, adopt)
-    _say(model, path, report, verbose)
+    _say(model, path, report)
     return report
 
 
@@ -306,9 +317,9 @@ def _same(one: Tensor, other: Tensor) -> bool:
     return one.data_ptr() == other.data_ptr() or torch.equal(one, other)
 
 
-def _say(model: nn.Module, path: Path, report: LoadReport, verbose: bool) -> None:
+def _say(model: nn.Module, path: Path, report: LoadReport) -> None:
     logger.info(report.line())
-    (logger.info if verbose else logger.debug)("%s", report.table())
+    logger.debug("%s", report.table())
     config = getattr(model, "config", None)
     if not isinstance(config, ModelConfig):
         return
@@ -343,7 +354,7 @@ def _refusal(path: Path, found: Canonical, targets: Mapping[str, Tensor], differ
             for name, (file, model) in difference.shape.items()
         ]
         parts.append(f"{len(shapes)} have another shape: {listed(shapes)}")
-    advice = _advice(path, found, difference)
+    advice = _advice(path, found, targets, difference)
     mend = (
         f"To mend it: {'; '.join(advice)}."
         if advice
@@ -352,11 +363,16 @@ def _refusal(path: Path, found: Canonical, targets: Mapping[str, Tensor], differ
     return f"{path} ({found.vintage} names) does not fit the model: {'; '.join(parts)}. {mend}"
 
 
-def _advice(path: Path, found: Canonical, difference: _Difference) -> list[str]:
-    """What the differences tell about the flags; at most three things to change."""
+def _advice(
+    path: Path, found: Canonical, targets: Mapping[str, Tensor], difference: _Difference
+) -> list[str]:
+    """What the differences tell about the flags; at most three things to change.
+
+    A flag is to blame only where one side has all tensors of a kind and the other none, or another depth.
+    """
     facts = {
-        "layers": _depth(found.state, r"encoder\.(?:encoder_0\.)?transformer\.(\d+)\."),
-        "decoder_layers": _depth(found.state, r"decoder\.transformer_decoder\.(\d+)\."),
+        "layers": _depth(found.state, LAYERS),
+        "decoder_layers": _depth(found.state, DECODER_LAYERS),
         "positions": next(
             (file[0] for name, (file, _) in difference.shape.items() if "pos.embedding" in name), ""
         ),
@@ -370,8 +386,19 @@ def _advice(path: Path, found: Canonical, difference: _Difference) -> list[str]:
         text.format(**facts)
         for where, pattern, text in ADVICE
         if any(re.search(pattern, name) for name in getattr(difference, where))
+        and _to_blame(pattern, found.state, targets, where)
     ]
     return list(dict.fromkeys(advice))[:3]
+
+
+def _to_blame(pattern: str, held: Iterable[str], targets: Iterable[str], where: str) -> bool:
+    """Whether a flag explains what is missing or left over: the other side has nothing of that kind, or the
+    depths differ.
+    """
+    if pattern in (LAYERS, DECODER_LAYERS):
+        return _depth(held, pattern) != _depth(targets, pattern)
+    others = {"missing": held, "left": targets}.get(where, ())
+    return not any(re.search(pattern, name) for name in others)
 
 
 def _depth(names: Iterable[str], pattern: str) -> int:

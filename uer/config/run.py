@@ -16,4 +16,4 @@ class LogOptions(Options):
     log_path: str | None = option(None, "append the log to this file too", metavar="FILE")
     log_level: str = option("INFO", "least level shown on the screen", choices=LOG_LEVELS)
     log_file_level: str = option("INFO", "least level written to --log_path", choices=LOG_LEVELS)
-    verbose: bool = option(False, "say more: the whole load report, every skipped row")
+    verbose: bool = option(False, "say more, as --log_level DEBUG does: what became of each tensor")

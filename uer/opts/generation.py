@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING
 from uer.cli import Chosen
 from uer.config.generation import DecodingOptions, GenerationFiles
 from uer.config.model import ModelConfig
-from uer.config.run import LogOptions
 
 if TYPE_CHECKING:
     from uer.generation.text import Prompt, Writer
@@ -45,7 +44,7 @@ def filled_model(chosen: Chosen, config: ModelConfig, path: str, *vocab_sizes: i
     flag = "--load_model_path"
     with Unfilled():
         model = build_model(adapt_config(config, path, flag), *vocab_sizes)
-    load_into(model, path, flag=flag, verbose=chosen[LogOptions].verbose, adopt=True)
+    load_into(model, path, flag=flag, adopt=True)
     return model
 
 

@@ -20,7 +20,7 @@ FLAG = "--load_model_path"
 TASKS = {"cls": "classifier", "tok": "ner", "qa": "extractive_qa"}
 
 
-def open_model(config: ModelConfig, path: str, vocab_size: int, *, verbose: bool = False) -> Model:
+def open_model(config: ModelConfig, path: str, vocab_size: int) -> Model:
     """The model of a configuration with its targets, filled from a file or folder.
 
     Raises:
@@ -28,10 +28,10 @@ def open_model(config: ModelConfig, path: str, vocab_size: int, *, verbose: bool
     """
     with Unfilled():
         model = build_model(adapt_config(config, path, FLAG), vocab_size)
-    return settled(model, path, verbose=verbose)
+    return settled(model, path)
 
 
-def open_encoder(config: ModelConfig, path: str, vocab_size: int, *, verbose: bool = False) -> Model:
+def open_encoder(config: ModelConfig, path: str, vocab_size: int) -> Model:
     """Embedding and encoder alone; heads and decoder of the file are left out.
 
     A table of segments that the flags ask for and the file lacks is 0, which changes nothing.
@@ -42,14 +42,12 @@ def open_encoder(config: ModelConfig, path: str, vocab_size: int, *, verbose: bo
     """
     with Unfilled():
         model = build_body(encoder_config(adapt_config(config, path, FLAG)), vocab_size)
-    return settled(model, path, allow_new=(SEGMENT_TABLE,), verbose=verbose)
+    return settled(model, path, allow_new=(SEGMENT_TABLE,))
 
 
-def settled(
-    model: nn.Module, path: str, *, allow_new: tuple[str, ...] = (), verbose: bool = False
-) -> nn.Module:
+def settled(model: nn.Module, path: str, *, allow_new: tuple[str, ...] = ()) -> nn.Module:
     """`model` filled from `path`, on the fastest device, in evaluation mode."""
-    load_into(model, path, allow_new=allow_new, flag=FLAG, verbose=verbose)
+    load_into(model, path, allow_new=allow_new, flag=FLAG)
     return model.to(pick_device()).eval().requires_grad_(False)
 
 
