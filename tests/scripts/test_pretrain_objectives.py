@@ -113,7 +113,7 @@ CASES = {
         "skep/ernie_1.0_large_config.json",
         REVIEWS,
         ["--data_processor", "skep", "--mask_rate", "0.1", "--dup_factor", "1", *LISTS],
-        ["--data_processor", "skep", "--target", "mlm", "polarity", "pair"],
+        [],
     ),
     "electra": (
         "electra/base_config.json",
