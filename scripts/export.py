@@ -68,6 +68,9 @@ def main(argv: list[str] | None = None) -> int:
     told = {"labels": labels, "extra": extra, "tokenizer": tokenizer, "pooling": pooling}
     export_folder(options.output_path, state, config, family, part, **told)
     logger.info("Wrote %s: %s.", options.output_path, family.classes[part])
+    left = {name.split(".")[1] for name in state if name.startswith("target.")} - set(part.split())
+    if left:
+        logger.info("Left out, since that class has no such heads: %s.", " ".join(sorted(left)))
     for name, held in beside.items():
         own, folder, its_part = config.partner(name), f"{options.output_path}-{name}", head_of(held)
         its_family = choose_family(own, {"family": family.name}, options.family)

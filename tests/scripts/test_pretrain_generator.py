@@ -219,16 +219,17 @@ def test_two_workers_under_either_engine(engine):
     assert records()[-1]["loss_rtd"] < records()[0]["loss_rtd"]
 
 
-def test_all_heads_of_ernie_health_learn():
+def test_all_heads_of_ernie_health_learn(load_script, capsys):
     assert run(pretrain.main, words(name="health", config="health.json")) == 0
     last = records()[-1]
     weighed = last["loss_mlm"] + 50 * last["loss_rtd"] + 20 * last["loss_mts"] + last["loss_csp"]
     assert last["loss"] == pytest.approx(weighed, rel=1e-6)
     held = read_state("out.bin-6")
-    assert held["target.csp.linear_2.weight"].shape == (8, 16) and held["target.mts.bias.weight"].shape == (
-        101,
-        1,
-    )
+    assert held["target.csp.linear_2.weight"].shape == (8, 16)
+    assert held["target.mts.bias.weight"].shape == (101, 1)
+    export = ["--load_model_path", "out.bin-6", "--output_path", "out"]
+    assert load_script("scripts/export.py").main(export) == 0
+    assert "Left out, since that class has no such heads: csp mts." in capsys.readouterr().err
 
 
 def test_held_out_text_meets_the_same_draws_and_changes_no_bit():
