@@ -72,6 +72,19 @@ def test_rows_move_and_new_ones_are_made(main, capsys):
     assert not torch.equal(read_state("new.bin")["embedding.word.embedding.weight"], again)
 
 
+def test_the_generator_and_the_bias_of_candidates_too(main):
+    config = CONFIG.replace(target=("rtd", "mts"), generator={}, tie_weights=True)
+    model = build_model(config, len(OLD))
+    write_state("old.bin", model.state_dict(), config=config)
+    assert main([*FILES, *OLD_VOCAB]) == 0
+    new, row = read_state("new.bin"), OLD.index("甲")
+    bias = "target.mts.bias.weight"
+    assert torch.equal(new[bias][NEW.index("甲")], model.state_dict()[bias][row])
+    words = new["embedding.word.embedding.weight"]
+    assert torch.equal(words, new["generator.target.mlm.linear_2.weight"])
+    load_into(build_model(config, len(NEW)), "new.bin")
+
+
 def test_language_models_of_2021_too(main):
     names = ("embedding.word_embedding.weight", "target.output_layer.weight")
     write_state(
