@@ -216,6 +216,18 @@ def test_a_path_is_needed_and_only_then(berts, tmp_path):
         read_state(tmp_path / "nothing.bin", "--teacher_path")
 
 
+def test_the_json_config_describes_a_teacher_that_says_nothing_of_itself(berts, tmp_path):
+    torch.save(BertForMaskedLM.from_pretrained(tmp_path / "teacher").state_dict(), "bare.bin")
+    load_into(teacher := build_model(CONFIG.replace(target=("mlm",), layers_num=4), 31), tmp_path / "teacher")
+    torch.save(teacher.state_dict(), "ours.bin")
+    config = with_teacher(CONFIG.replace(teacher={"layers_num": 4}), "ours.bin")
+    assert config.partner("teacher").layers_num == 4 and config.partner("teacher").target == ("mlm",)
+    model = build_model(config, 31)
+    load_teacher(model, "ours.bin")
+    with pytest.raises(CheckpointError, match="set layers_num in the config to 4"):
+        load_teacher(build_model(with_teacher(CONFIG, "ours.bin"), 31), "ours.bin")
+
+
 def test_a_teacher_of_few_positions_says_so(berts, tmp_path):
     model = built(tmp_path, CONFIG.replace(teacher={"max_seq_length": 12}))
     model.embedding.pos.embedding = torch.nn.Embedding(20, 16)

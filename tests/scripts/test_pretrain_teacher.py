@@ -150,6 +150,18 @@ def test_a_run_goes_on_with_its_teacher(folder):
     assert whole[-1]["loss"] > 0
 
 
+def test_predictions_of_each_term_are_counted_ahead(folder):
+    """What a window divides by is known without the model, for teachers and students alike."""
+    store = Store(folder / "d.pt")
+    taught = ("soft", "contrast", "attention_0", "mlm_1", "sp_1")
+    counts = PretrainData(store, batch_size=16, taught=taught).get(0).counts
+    batch = PretrainData(store, batch_size=16).get(0)
+    tokens = int((batch.inputs["seg"] > 0).sum())
+    hidden = int((batch.labels["mlm"] != IGNORE).sum())
+    wanted = {"soft": tokens, "attention_0": tokens, "contrast": hidden, "mlm_1": hidden, "sp_1": 16}
+    assert counts == {**batch.counts, **wanted}
+
+
 @pytest.mark.parametrize(
     ("words", "message"),
     [

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file
+from transformers import BertConfig, BertForSequenceClassification
 
 from tests.tasks.scripts import script
 from uer.checkpoints import read_companion, read_state
@@ -18,7 +19,14 @@ from uer.config.model import ModelConfig
 from uer.errors import ConfigError
 from uer.models.initialize import initialize
 from uer.tasks.classifier import ClassifierModel
-from uer.tasks.distillation import Distance, DistilledClassifier, build_student, guess_distance
+from uer.tasks.distillation import (
+    Distance,
+    DistilledClassifier,
+    build_student,
+    guess_distance,
+    open_teacher,
+)
+from uer.tokenizers import build_tokenizer
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "distillation" / "F28_tinybert_losses.safetensors"
 SIZES = {
@@ -190,6 +198,31 @@ def test_every_flag_changes_the_losses(folder, load_script):
     assert len({round(loss, 4) for loss in found}) == 5
 
 
+def test_a_folder_of_hugging_face_can_teach(folder):
+    """Its labels and its logits are those of its own program."""
+    config = BertConfig(
+        vocab_size=len((folder / "vocab.txt").read_text(encoding="utf-8").splitlines()),
+        hidden_size=16,
+        num_attention_heads=2,
+        intermediate_size=20,
+        num_hidden_layers=2,
+        id2label={0: "bad", 1: "good", 2: "so"},
+        label2id={"bad": 0, "good": 1, "so": 2},
+    )
+    theirs = BertForSequenceClassification(config).eval()
+    theirs.save_pretrained("theirs")
+    Path("theirs/vocab.txt").write_bytes((folder / "vocab.txt").read_bytes())
+    tokenizer = build_tokenizer("bert", vocab_path=folder / "vocab.txt")
+    teacher, labels = open_teacher("theirs", tokenizer)
+    assert list(labels.names) == ["bad", "good", "so"]
+    with torch.no_grad():
+        wanted = theirs(SRC, attention_mask=INPUTS["seg"]).logits
+        torch.testing.assert_close(teacher.eval().logits(INPUTS), wanted, rtol=1e-4, atol=1e-5)
+    student = CONFIG.replace(labels_num=3)
+    model = build_student(student, len(tokenizer), teacher=teacher, learnt=("soft", "states", "attention"))
+    assert set(model(INPUTS, {"cls": GOLD})) == {"soft", "states", "attention"}
+
+
 @pytest.mark.parametrize(
     ("more", "message"),
     [
@@ -205,7 +238,6 @@ def test_every_flag_changes_the_losses(folder, load_script):
 )
 def test_faults(folder, load_script, capsys, more, message):
     from uer.checkpoints import write_state
-    from uer.tokenizers import build_tokenizer
 
     tokenizer = build_tokenizer("bert", vocab_path=folder / "vocab.txt")
     teacher = ClassifierModel.build(ModelConfig(**SIZES, labels_num=2), len(tokenizer))

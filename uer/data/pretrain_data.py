@@ -241,7 +241,11 @@ class PretrainData:
         if self._taught:
             tokens = int(np.count_nonzero(batch.inputs["seg"]))
             known = {**batch.counts, "contrast": batch.counts.get("mlm", 0)}
-            batch.counts.update({name: known.get(name.split("_")[0], tokens) for name in self._taught})
+            counts = {name: known.get(name.split("_")[0], tokens) for name in self._taught}
+            if "mlm_order" in known:  # a second term of the mlm target, of students too
+                orders = [name.replace("mlm_", "mlm_order_") for name in counts if name.startswith("mlm_")]
+                counts.update(dict.fromkeys(orders, known["mlm_order"]))
+            batch.counts.update(counts)
         return batch
 
     @property
