@@ -36,6 +36,7 @@ WORDS = [
     "very",
 ]
 BRACKETS = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
+HUB_FOLDER = "/someone/tiny/resolve/main/"  # what the hub of the tests serves
 TEXTS = ["我 很 喜 欢 这 本 书 the good book", "不 好 a very bad book"]
 BERT = {
     "hidden_size": 32,

@@ -8,9 +8,9 @@ import logging
 import pytest
 import torch
 
+from tests.checkpoints.folders import HUB_FOLDER
 from tests.checkpoints.parity import build_theirs, save_theirs
 from tests.checkpoints.parity_cases import cases
-from tests.hub import serve_hub
 from uer.checkpoints import SEGMENT_TABLE, load_into, read_companion, write_state
 from uer.checkpoints.folder import open_folder
 from uer.errors import CheckpointError, EnvironmentFault
@@ -219,25 +219,6 @@ class TestSentenceBert:
             read_companion(root)
 
 
-REPOSITORY = "/someone/tiny/resolve/main/"
-
-
-@pytest.fixture
-def hub(tmp_path, monkeypatch):
-    def content_of(path):
-        file = tmp_path / "model" / path.removeprefix(REPOSITORY)
-        return file.read_bytes() if path.startswith(REPOSITORY) and file.is_file() else None
-
-    cache = tmp_path / "cache"
-    with serve_hub(monkeypatch, cache, content_of, lambda path: path.startswith(REPOSITORY)) as served:
-        monkeypatch.setattr("huggingface_hub.constants.ENDPOINT", served.endpoint)
-        monkeypatch.setattr(
-            "huggingface_hub.constants.HUGGINGFACE_CO_URL_TEMPLATE",
-            served.endpoint + "/{repo_id}/resolve/{revision}/{filename}",
-        )
-        yield served
-
-
 class TestHub:
     @pytest.mark.parametrize("sharded", [False, True])
     def test_a_named_model_is_fetched(self, folder, hub, sharded):
@@ -254,7 +235,7 @@ class TestHub:
         assert load_tokenizer(companion.tokenizer).encode("a") == [5]
         report = load_into(build_model(companion.config, 97), "hf:someone/tiny")
         assert report.names == "Hugging Face bert" and not report.new
-        asked = {path.removeprefix(REPOSITORY) for path in hub.asked}
+        asked = {path.removeprefix(HUB_FOLDER) for path in hub.asked}
         assert "modeling_evil.py" not in asked, "no code is ever fetched"
         assert "pytorch_model.bin" not in asked, "safetensors are preferred"
 

@@ -9,7 +9,6 @@ import pytest
 import torch
 
 from tests.checkpoints.folders import make, rows_of
-from tests.checkpoints.test_folder import Hub, hub  # noqa: F401 (a fixture)
 from uer.checkpoints import read_companion
 from uer.errors import CheckpointError
 
@@ -132,7 +131,7 @@ def test_generation_from_gpt2(here, load_script):
     assert line["tokens"] == tokenizer.convert_ids_to_tokens(out.tolist())
 
 
-def test_from_the_hub(here, hub, load_script):  # noqa: F811 (the fixture)
+def test_from_the_hub(here, hub, load_script):
     make("bert", "ForPreTraining", here / "model")
     finetune(load_script, "hf:someone/tiny")
     assert len(infer(load_script, "tuned.bin")) == 9

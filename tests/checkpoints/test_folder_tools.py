@@ -65,7 +65,7 @@ def test_a_text_is_scored_behind_what_its_folder_begins_with(words, tmp_path, lo
     ],
 )
 def test_what_a_damaged_folder_lacks(fault, said, tmp_path, load_script, capsys):
-    """The advice names a flag only where it would help; --allow_missing takes what is there, --verbose tells."""
+    """The advice names a flag where it would help; --allow_missing takes what is there, --verbose tells."""
     from safetensors.torch import load_file, save_file
 
     make("bert", "ForMaskedLM", tmp_path / "model")
