@@ -87,33 +87,40 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def write_graph(chosen: Chosen) -> int:
-    """Options → state → graph → file, checked."""
+    """Options → state → graphs → files, checked."""
     options, config, companion = chosen[ExportOptions], chosen[ModelConfig], chosen.companion
 
     from uer.checkpoints.source import read_source
-    from uer.tasks.onnx import export_onnx, open_graph
+    from uer.embeddings.parts import positions_limit
+    from uer.tasks.onnx import export_onnx, graph_path, open_graphs
     from uer.tasks.saved import task_of
 
     path = options.load_model_path
     state = read_source(path, flag="--load_model_path").state
     head = next((state[name] for name in OUTPUTS if name in state), None)
-    words = state["embedding.word.embedding.weight"].shape[0]
-    graph = open_graph(
+    embedding = "embedding.word.embedding.weight"
+    if config.encoder == "dual":
+        embedding = f"embedding.dual.embedding_0{embedding.removeprefix('embedding')}"
+    graphs = open_graphs(
         config,
         path,
-        words,
+        state[embedding].shape[0],
         head=options.head,
         task=task_of(path, companion.extra if companion else {}),
         labels_num=None if head is None else head.shape[0],
+        with_past=options.with_past,
     )
-    difference = export_onnx(graph, options.output_path, vocab_size=words, length=config.max_seq_length)
-    logger.info(
-        "Wrote %s: int64 src and seg [batch, length] in, %s out; onnxruntime differs by %.1e of the largest "
-        "number.",
-        options.output_path,
-        "hidden states" if graph.head == "none" else f"logits ({graph.head})",
-        difference,
-    )
+    for ending, graph in graphs.items():
+        file = graph_path(options.output_path, ending)
+        limit = positions_limit(graph.model) or config.max_seq_length
+        difference = export_onnx(graph, file, length=limit)
+        logger.info(
+            "Wrote %s: %s in, %s out; onnxruntime differs by %.1e of the largest number.",
+            file,
+            ", ".join(graph.inputs),
+            ", ".join(graph.outputs),
+            difference,
+        )
     return 0
 
 

@@ -31,14 +31,15 @@ def main(argv: list[str] | None = None) -> int:
     chosen.start_log()
     options, config = chosen[FeatureOptions], chosen[ModelConfig]
 
-    from uer.tasks.features import FeatureModel, text_vectors, write_vectors
+    from uer.tasks.features import FeatureModel, text_form, text_vectors, write_vectors
     from uer.tasks.saved import open_encoder
     from uer.tasks.setup import pick_precision
     from uer.tasks.text import TextTask
 
     tokenizer = chosen_tokenizer(chosen)
-    task = TextTask(tokenizer, seq_length=options.seq_length, single_text_sep=options.single_text_sep)
-    body = open_encoder(config, options.load_model_path, len(tokenizer))
+    separated, stream = text_form(options, config)
+    task = TextTask(tokenizer, seq_length=options.seq_length, single_text_sep=separated)
+    body = open_encoder(config, options.load_model_path, len(tokenizer), dual_stream=stream)
     model = FeatureModel(body, pooling=config.pooling, last_layers=options.last_layers)
     vectors = text_vectors(
         model,

@@ -10,7 +10,7 @@ import torch
 from sklearn.metrics.pairwise import cosine_similarity
 from transformers import BertConfig, BertForMaskedLM
 
-from uer.checkpoints import write_state
+from uer.checkpoints import load_into, write_state
 from uer.cli import run
 from uer.config.model import ModelConfig
 from uer.models.build import build_model
@@ -191,6 +191,72 @@ def test_features_of_a_recurrent_encoder(bert, tool, tmp_path):
     np.testing.assert_allclose(np.load(tmp_path / "f.npy"), torch.stack(expected), atol=1e-5)
     assert "has 2 layers" in tool("extract_features", 2, **common, last_layers=3).err
     assert "no head that fills blanks" in tool("cloze_test", 2, **common).err
+
+
+@pytest.mark.parametrize("pooling", ["first", "last", "mean", "max"])
+def test_every_pooling_is_whitened(bert, tool, tmp_path, pooling):
+    folder, _ = bert
+    common = {"test_path": folder / "text.txt", "pooling": pooling}
+    tool("extract_features", **common, prediction_path="raw.npy")
+    tool("extract_features", **common, prediction_path="w.npy", whitening_size=2)
+    raw = np.load(tmp_path / "raw.npy").astype(np.float64)
+    axes, spread, _ = np.linalg.svd(np.cov(raw.T))
+    white = (raw - raw.mean(axis=0)) @ (axes / np.sqrt(spread))[:, :2]
+    expected = cosine_similarity(white)  # an axis may point either way
+    np.testing.assert_allclose(cosine_similarity(np.load(tmp_path / "w.npy")), expected, atol=1e-4)
+
+
+@pytest.fixture
+def dual(bert, tmp_path):
+    """A model of two streams, the first with the weights of the BERT; the second reads otherwise."""
+    folder, _ = bert
+    tokenizer = build_tokenizer("bert", vocab_path=folder / "model" / "vocab.txt")
+    sizes = {"emb_size": 16, "hidden_size": 16, "feedforward_size": 24, "heads_num": 2, "layers_num": 3}
+    stream = {**sizes, "max_seq_length": 40, "embedding": ["word", "pos", "seg"], "encoder": "transformer"}
+    pair = {"embedding": ("dual",), "encoder": "dual", "stream_0": stream, "stream_1": stream}
+    config = ModelConfig(**sizes, **pair, layernorm_eps=1e-12, target=())
+    siamese = build_model(config, len(tokenizer)).eval()
+    alone = build_model(ModelConfig(**stream, layernorm_eps=1e-12, target=()), len(tokenizer))
+    load_into(alone, folder / "model")
+    initialize(siamese)
+    siamese.embedding.dual.embedding_0.load_state_dict(alone.embedding.state_dict())
+    siamese.encoder.encoder_0.load_state_dict(alone.encoder.state_dict())
+    write_state(tmp_path / "dual.bin", siamese.state_dict(), config=config, tokenizer=tokenizer)
+    return siamese
+
+
+@pytest.mark.parametrize("pooling", ["first", "mean"])
+def test_features_of_either_stream_of_a_dual_model(bert, dual, tool, tmp_path, pooling):
+    folder, model = bert
+    common = {"model": "dual.bin", "test_path": folder / "text.txt", "pooling": pooling}
+    tool("extract_features", **common, prediction_path="f.npy")
+    states = [hidden(model, line, True)[-1] for line in LINES]  # its texts end with [SEP]
+    expected = torch.stack([state[0] if pooling == "first" else state.mean(0) for state in states])
+    np.testing.assert_allclose(np.load(tmp_path / "f.npy"), expected, atol=1e-5)
+    rows = [torch.tensor([ids(line)]) for line in LINES]
+    for number, separated in ((0, "false"), (1, "true")):
+        more = {"dual_stream": number, "single_text_sep": separated, "last_layers": 1}
+        tool("extract_features", **common, **more, prediction_path="f.npy")
+        found = np.load(tmp_path / "f.npy")
+        if number:
+            inputs = [
+                {f"{n}_{k}": x for k in (0, 1) for n, x in (("src", row), ("seg", row.sign()))}
+                for row in rows
+            ]
+            with torch.no_grad():
+                outs = [dual.encode_pair(pair)[1].hidden[0] for pair in inputs]
+            outs = [out[0] if pooling == "first" else out.mean(0) for out in outs]
+            np.testing.assert_allclose(found, torch.stack(outs), atol=1e-5)
+        else:
+            assert np.abs(found - expected.numpy()).max() > 1e-3  # without the [SEP]
+    tool("extract_features", **common, prediction_path="w.npy", whitening_size=3, last_layers=2)
+    assert np.load(tmp_path / "w.npy").shape == (5, 3)
+
+
+def test_a_stream_of_a_model_that_has_one(bert, tool):
+    folder, _ = bert
+    flags = {"test_path": folder / "text.txt", "prediction_path": "f.npy", "dual_stream": 1}
+    assert "this one has --encoder transformer" in tool("extract_features", 2, **flags).err
 
 
 def test_word_vectors(bert, tool, tmp_path):

@@ -12,6 +12,8 @@ from transformers import (
     BertForSequenceClassification,
     GPT2Config,
     GPT2LMHeadModel,
+    T5Config,
+    T5ForConditionalGeneration,
 )
 
 from uer.checkpoints import write_state
@@ -137,13 +139,122 @@ def test_refusals(export, masked, capsys, words, message):
     assert message in capsys.readouterr().err
 
 
-def test_models_without_a_graph(export, tmp_path, capsys):
-    config = ModelConfig(**{**SIZES, "encoder": "gru", "embedding": ("word",), "target": ("lm",)})
-    model = build_model(config, 40)
+RECURRENT = ["rnn", "lstm", "gru", "birnn", "bilstm", "bigru"]
+
+
+def saved(tmp_path, target=(), **changes):
+    """A random model of ours in m.bin."""
+    config = ModelConfig(**{**SIZES, "max_seq_length": 32, "target": target, **changes})
+    torch.manual_seed(5)
+    model = build_model(config, 40).eval()
+    initialize(model, deep_init=False)
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.add_(torch.randn_like(parameter) * 0.2)
+    write_state(tmp_path / "m.bin", model.state_dict(), config=config)
+    return model
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", [*RECURRENT, "lstm bidirectional", "rnn bidirectional", "gatedcnn"])
+def test_recurrent_and_convolutional_encoders(export, tmp_path, kind):
+    name, _, both = kind.partition(" ")
+    more = {"bidirectional": True} if both else {}
+    more |= {"kernel_size": 3, "block_size": 1} if name == "gatedcnn" else {}
+    model = saved(tmp_path, encoder=name, embedding=("word",), **more)
+    export("m.bin")
+    src, seg = rows()
+    with torch.no_grad():
+        expected = model.encode({"src": src, "seg": seg}).hidden
+    np.testing.assert_allclose(given(src, seg)[seg > 0], expected[seg > 0], atol=1e-5)
+
+
+@pytest.mark.slow
+def test_a_language_model_with_keys_and_values_writes_what_transformers_writes(export, tmp_path):
+    torch.manual_seed(2)
+    size = {"vocab_size": 40, "n_embd": 16, "n_layer": 2, "n_head": 2, "n_positions": 32}
+    gpt2 = GPT2LMHeadModel(
+        GPT2Config(**size, initializer_range=0.3, bos_token_id=1, eos_token_id=None)
+    ).eval()
+    gpt2.save_pretrained(tmp_path / "gpt2")
+    export(tmp_path / "gpt2", "--with_past")
+    src = torch.tensor([[1, 7, 9]])
+    expected = gpt2.generate(
+        src, attention_mask=torch.ones_like(src), do_sample=False, max_new_tokens=20, pad_token_id=0
+    )
+    session, ids, new = onnxruntime.InferenceSession("m.onnx"), src.numpy(), src.numpy()
+    past = np.zeros((2, 2, 1, 2, 0, 8), np.float32)
+    for _ in range(20):
+        logits, past = session.run(None, {"src": new, "seg": np.ones_like(ids), "past": past})
+        new = logits[:, -1:].argmax(axis=-1)
+        ids = np.concatenate([ids, new], axis=1)
+    assert ids.tolist() == expected.tolist() and past.shape[4] == 22
+    assert len(set(ids[0].tolist())) > 5
+
+
+def t5(tmp_path):
+    size = {"d_model": 16, "d_kv": 8, "d_ff": 24, "num_layers": 2, "num_heads": 2, "vocab_size": 40}
+    torch.manual_seed(4)
+    model = T5ForConditionalGeneration(T5Config(**size, decoder_start_token_id=1, dropout_rate=0.0)).eval()
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.add_(torch.randn_like(parameter) * 0.2)
+    model.save_pretrained(tmp_path / "t5")
+    return model
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("past", [False, True])
+def test_encoder_and_decoder_are_two_files(export, tmp_path, past):
+    model = t5(tmp_path)
+    export(tmp_path / "t5", *(["--with_past"] if past else []))
+    src, seg = rows()
+    target = torch.randint(1, 40, (3, 6), generator=torch.Generator().manual_seed(1))
+    with torch.no_grad():
+        expected = model(src, attention_mask=(seg > 0).long(), decoder_input_ids=target).logits.numpy()
+    encoder, decoder = (onnxruntime.InferenceSession(f"m.{part}.onnx") for part in ("encoder", "decoder"))
+    (memory,) = encoder.run(None, {"src": src.numpy(), "seg": seg.numpy()})
+    common = {"memory": memory, "memory_seg": seg.numpy()}
+    if not past:
+        (logits,) = decoder.run(None, {"tgt_in": target.numpy(), **common})
+        np.testing.assert_allclose(logits, expected, atol=1e-4)
+        return
+    held = np.zeros((2, 2, 3, 2, 0, 8), np.float32)
+    for first, behind in ((0, 3), (3, 4), (4, 6)):
+        logits, held = decoder.run(None, {"tgt_in": target[:, first:behind].numpy(), "past": held, **common})
+        np.testing.assert_allclose(logits, expected[:, first:behind], atol=1e-4)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("tied", [True, False])
+def test_the_streams_of_a_dual_model(export, tmp_path, tied):
+    stream = {**SIZES, "max_seq_length": 32, "embedding": ["word", "pos", "seg"], "encoder": "transformer"}
+    dual = {"embedding": ("dual",), "encoder": "dual", "stream_0": stream, "stream_1": stream}
+    config = ModelConfig(**{**SIZES, **dual, "target": (), "tie_weights": tied})
+    torch.manual_seed(6)
+    model = build_model(config, 40).eval()
     initialize(model)
-    write_state(tmp_path / "gru.bin", model.state_dict(), config=config)
-    export("gru.bin", code=2)
-    assert "not --encoder gru" in capsys.readouterr().err
-    write_state(tmp_path / "other.bin", model.state_dict(), config=config, extra={"task": "regression"})
+    write_state(tmp_path / "m.bin", model.state_dict(), config=config)
+    export("m.bin")
+    src, seg = rows()
+    inputs = {f"{name}_{n}": x for n in (0, 1) for name, x in (("src", src), ("seg", seg))}
+    with torch.no_grad():
+        expected = [out.hidden[seg > 0] for out in model.encode_pair(inputs)]
+    for name, hidden in zip(("m.onnx",) if tied else ("m.stream_0.onnx", "m.stream_1.onnx"), expected):
+        session = onnxruntime.InferenceSession(name)
+        (found,) = session.run(None, {"src": src.numpy(), "seg": seg.numpy()})
+        np.testing.assert_allclose(found[seg > 0], hidden, atol=1e-5)
+
+
+def test_what_has_no_graph(export, tmp_path, capsys):
+    model = saved(tmp_path, target=("lm",), encoder="gru", embedding=("word",))
+    export("m.bin", "--with_past", code=2)
+    assert "--with_past writes the keys and values of causal transformers" in capsys.readouterr().err
+    write_state("other.bin", model.state_dict(), config=model.config, extra={"task": "regression"})
     export("other.bin", code=2)
     assert "does not write models of the task 'regression'" in capsys.readouterr().err
+    saved(tmp_path, target=("mlm",))
+    export("m.bin", "--with_past", code=2)
+    assert "--with_past is for language models (lm), and the head is mlm" in capsys.readouterr().err
+    export("m.bin", "--to", "hf", "--with_past", code=2)
+    assert "--with_past is for --to onnx" in capsys.readouterr().err

@@ -45,7 +45,15 @@ class FeatureOptions(ToolFiles):
         None, "whiten the vectors, keep so many components and norm them (BERT-whitening)"
     )
     last_layers: int = positive(1, "take the mean of the last n layers")
-    single_text_sep: bool = option(False, "true or false: a [SEP] behind each text; UER-py has none here")
+    single_text_sep: bool | None = option(
+        None,
+        "true or false: a [SEP] behind each text (default: true for dual models, which are trained so; else "
+        "false, as in UER-py)",
+        bare=True,
+    )
+    dual_stream: int | None = option(
+        None, "the stream of a dual model that reads the texts; default 0", choices=(0, 1)
+    )
     precision: str = option(
         "fp32",
         "arithmetic of the matrix products; auto: bf16 where a probe finds it faster",

@@ -34,6 +34,11 @@ class DualEmbedding(nn.Module):
         norm = self.stream_1_layer_norm if number else self.stream_0_layer_norm
         return vectors if norm is None else norm(vectors)
 
+    def alone(self, number: int) -> nn.Module:
+        """What makes the vectors of text `number` by itself: streams [...] → [..., E]."""
+        norm = self.stream_1_layer_norm if number else self.stream_0_layer_norm
+        return self.stream(number) if norm is None else nn.Sequential(self.stream(number), norm)
+
     def stream(self, number: int) -> Embedding:
         """The embedding of text `number`."""
         return self.embedding_1 if number else self.embedding_0

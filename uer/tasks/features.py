@@ -16,6 +16,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from uer.config.model import ModelConfig
+from uer.config.tools import FeatureOptions
 from uer.data.readers import read_lines
 from uer.errors import ConfigError, DataError
 from uer.layers.pooling import pool
@@ -56,6 +58,22 @@ class FeatureModel(Model):
             return pooled(self, self.pooling, inputs)
         layers = self.encode(inputs, all_layers=True).layers
         return pool(self.pooling, torch.stack(layers[-self.last_layers :]).mean(dim=0), inputs["seg"])
+
+
+def text_form(options: FeatureOptions, config: ModelConfig) -> tuple[bool, int | None]:
+    """Whether a [SEP] ends each text, and which stream of a dual model reads it.
+
+    Raises:
+        ConfigError: a stream of a model that is not dual.
+    """
+    dual = config.encoder == "dual"
+    if not dual and options.dual_stream is not None:
+        raise ConfigError(
+            f"--dual_stream {options.dual_stream} names a stream of a dual model, and this one has "
+            f"--encoder {config.encoder}; leave it out."
+        )
+    separated = dual if options.single_text_sep is None else options.single_text_sep
+    return separated, (options.dual_stream or 0) if dual else None
 
 
 def text_vectors(

@@ -13,7 +13,8 @@ from uer.config.model import ModelConfig
 from uer.models.build import build_body, build_model
 from uer.models.empty import Unfilled
 from uer.models.model import Model
-from uer.tasks.setup import encoder_config, pick_device
+from uer.tasks.body import stream_body
+from uer.tasks.setup import encoder_config, one_sided, pick_device
 
 FLAG = "--load_model_path"
 # The head of a Hugging Face folder → the task whose models have it.
@@ -31,23 +32,29 @@ def open_model(config: ModelConfig, path: str, vocab_size: int) -> Model:
     return settled(model, path)
 
 
-def open_encoder(config: ModelConfig, path: str, vocab_size: int) -> Model:
+def open_encoder(config: ModelConfig, path: str, vocab_size: int, *, dual_stream: int | None = None) -> Model:
     """Embedding and encoder alone; heads and decoder of the file are left out.
 
     A table of segments that the flags ask for and the file lacks is 0, which changes nothing.
 
+    Args:
+        dual_stream: 0 or 1: of a dual model, that stream by itself; None where only one is expected.
+
     Raises:
-        ConfigError: a dual model, which reads two texts.
+        ConfigError: a dual model, which reads two texts, and no stream of it was named.
         CheckpointError: the file does not fit.
     """
+    config = adapt_config(config, path, FLAG)
+    dual = config.encoder == "dual" and dual_stream is not None
     with Unfilled():
-        model = build_body(encoder_config(adapt_config(config, path, FLAG)), vocab_size)
-    return settled(model, path, allow_new=(SEGMENT_TABLE,))
+        model = build_body(one_sided(config) if dual else encoder_config(config), vocab_size)
+    model = settled(model, path, allow_new=(SEGMENT_TABLE,))
+    return stream_body(model, dual_stream) if dual else model
 
 
 def settled(model: nn.Module, path: str, *, allow_new: tuple[str, ...] = ()) -> nn.Module:
     """`model` filled from `path`, on the fastest device, in evaluation mode."""
-    load_into(model, path, allow_new=allow_new, flag=FLAG)
+    load_into(model, path, allow_new=allow_new, flag=FLAG, adopt=True)
     return model.to(pick_device()).eval().requires_grad_(False)
 
 

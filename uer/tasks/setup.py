@@ -52,6 +52,11 @@ def encoder_config(config: ModelConfig) -> ModelConfig:
         raise ConfigError(
             "--encoder dual reads two texts apart, as run_classifier_siamese.py does; take another one."
         )
+    return one_sided(config)
+
+
+def one_sided(config: ModelConfig) -> ModelConfig:
+    """The configuration without a decoder."""
     return config.replace(decoder=None, tgt_embedding=None, share_embedding=False)
 
 

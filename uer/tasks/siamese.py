@@ -33,6 +33,7 @@ from uer.tasks.classifier import (
 from uer.tasks.labels import LabelMap
 from uer.tasks.pairs import Pairs, PairTask
 from uer.tasks.predict import Predictor
+from uer.tasks.setup import one_sided
 from uer.tasks.table import Table, read_table
 
 if TYPE_CHECKING:
@@ -106,7 +107,7 @@ def dual_config(config: ModelConfig) -> ModelConfig:
     widths = [config.stream(number).hidden_size for number in (0, 1)]
     if widths[0] != widths[1]:
         raise ConfigError(f"the streams have the hidden sizes {widths[0]} and {widths[1]}; make them equal.")
-    return config.replace(decoder=None, tgt_embedding=None, share_embedding=False)
+    return one_sided(config)
 
 
 def twin_config(config: ModelConfig) -> dict[str, Any]:
