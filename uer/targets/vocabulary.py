@@ -140,19 +140,17 @@ def _loss_and_gradient(
             look(rows, label.squeeze(1))
         top, own = rows.amax(dim=1, keepdim=True), rows.gather(1, label)
         total = rows.sum() if smoothing else 0.0
-        exponentials = rows.sub_(top).exp_()
-        normal = exponentials.sum(dim=1, keepdim=True)
-        log_normal = normal.log() + top
+        p = torch.softmax(rows, dim=1)
+        log_normal = top - p.amax(dim=1, keepdim=True).log()  # no other p is sure to be above zero
         loss = loss + keep * (log_normal - own).sum()
         if smoothing:
             loss = loss + share * (log_normal.sum() * logits.shape[1] - total)
-        exponentials.div_(normal).scatter_add_(1, label, torch.full_like(own, -keep))
+        p.scatter_add_(1, label, torch.full_like(own, -keep))
         if smoothing:
-            exponentials.sub_(share)
+            p.sub_(share)
         if by_bias is not None:
-            by_bias += exponentials.sum(dim=0)
-        if rows is not kept:
-            kept.copy_(exponentials)
+            by_bias += p.sum(dim=0)
+        kept.copy_(p)
         correct = correct + (own >= top).sum()  # a tie counts as right, as in `term`
     return loss, correct
 
@@ -165,6 +163,8 @@ def _add_gradients(grads: list[Tensor | None], rows: slice, logits: Tensor, x: T
     if by_weight is not None:
         if by_weight.dtype == x.dtype:
             by_weight.addmm_(logits.T, x)
+        elif rows.start == 0:  # nothing is there yet
+            by_weight.copy_(logits.T @ x)
         else:
             by_weight += logits.T @ x
 
