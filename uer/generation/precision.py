@@ -72,11 +72,13 @@ def replace_layers(model: nn.Module, make: Make) -> nn.Module:
     made: dict[nn.Module, nn.Module] = {}
 
     def once(child: nn.Module, new: Callable[[nn.Module], nn.Module]) -> nn.Module:
+        """What was made of a layer, the same each time."""
         if child not in made:
             made[child] = new(child)
         return made[child]
 
     def replace(parent: nn.Module) -> None:
+        """The layers below a module."""
         for name, child in list(parent._modules.items()):
             if isinstance(child, nn.Linear):
                 setattr(parent, name, once(child, make))

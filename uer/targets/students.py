@@ -34,10 +34,12 @@ class _Lesson:
 
     @property
     def streams(self) -> dict[str, Tensor]:
+        """The id streams, as the teaching model read them."""
         return self.run.streams
 
     @property
     def mask(self) -> str:
+        """What the student's attention may see."""
         return self.model.encoder.mask
 
     def __call__(
@@ -49,15 +51,18 @@ class _Lesson:
             return self.run(streams, all_layers=all_layers)
 
     def head(self, name: str, *, partner: str | None = None) -> nn.Module:
+        """The student's target of this name, or the teacher's."""
         return getattr(self.model.target, name) if partner is None else self.run.head(name)
 
     def scores(self, number: int, *, partner: str | None = None) -> Tensor:
+        """Attention scores of a layer, the student's or the teacher's (without gradients)."""
         if partner is None:
             return self.model.encoder.scores(self.first.layers, number, self.layout)
         with torch.no_grad():
             return self.run.scores(number)
 
     def vectors(self, ids: Tensor) -> Tensor:
+        """The student's word vectors of ids, [...] → [..., E]."""
         return self.model.embedding.word({"word": ids})
 
 

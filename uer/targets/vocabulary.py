@@ -10,7 +10,7 @@ Shapes: M labelled positions, H width, V vocabulary.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -58,6 +58,29 @@ def vocabulary_term(
     return Term(loss, torch.tensor(labels.numel(), device=labels.device), correct)
 
 
+class _Begun(NamedTuple):
+    """What a pass over rows of logits begins with; loss, correct and grads are added to."""
+
+    x: Tensor
+    """hidden [N, H], as it is multiplied"""
+    w: Tensor
+    """weight [V, H], as it is multiplied"""
+    loss: Tensor
+    correct: Tensor
+    grads: list[Tensor | None]
+    """of hidden, weight and bias; None where it is not wanted"""
+
+
+def _begun(ctx: Any, hidden: Tensor, weight: Tensor, bias: Tensor | None, train: bool) -> _Begun:
+    """Nothing is added up yet."""
+    dtype = compute_dtype(hidden)
+    loss = torch.zeros((), dtype=torch.promote_types(dtype, torch.float32), device=hidden.device)
+    correct = torch.zeros((), dtype=torch.long, device=hidden.device)
+    needed = ((t, train and need) for t, need in zip((hidden, weight, bias), ctx.needs_input_grad))
+    grads = [torch.zeros_like(tensor) if need else None for tensor, need in needed]
+    return _Begun(hidden.to(dtype), weight.to(dtype), loss, correct, grads)
+
+
 class _VocabularyLoss(torch.autograd.Function):
     """Summed cross-entropy and number right; the gradients are made in the forward pass."""
 
@@ -75,12 +98,7 @@ class _VocabularyLoss(torch.autograd.Function):
         """hidden [N, H], weight [V, H], bias [V], labels [N] → the summed loss and the number right;
         the logits of some rows at a time.
         """
-        dtype = compute_dtype(hidden)
-        x, w = hidden.to(dtype), weight.to(dtype)
-        loss = torch.zeros((), dtype=torch.promote_types(dtype, torch.float32), device=hidden.device)
-        correct = torch.zeros((), dtype=torch.long, device=hidden.device)
-        needed = ((t, train and need) for t, need in zip((hidden, weight, bias), ctx.needs_input_grad))
-        grads = [torch.zeros_like(tensor) if need else None for tensor, need in needed]
+        x, w, loss, correct, grads = _begun(ctx, hidden, weight, bias, train)
         size = max(FEWEST_ROWS, LOGITS.get(hidden.device.type, 1 << 24) // weight.shape[0])
         with torch.autocast(hidden.device.type, enabled=False):
             for start in range(0, len(labels), size):
@@ -202,12 +220,8 @@ class _SoftLoss(torch.autograd.Function):
         temperature: float,
         train: bool,
     ) -> tuple[Tensor, Tensor]:
-        dtype = compute_dtype(hidden)
-        x, w = hidden.to(dtype), weight.to(dtype)
-        loss = torch.zeros((), dtype=torch.promote_types(dtype, torch.float32), device=hidden.device)
-        correct = torch.zeros((), dtype=torch.long, device=hidden.device)
-        needed = ((t, train and need) for t, need in zip((hidden, weight, bias), ctx.needs_input_grad))
-        grads = [torch.zeros_like(tensor) if need else None for tensor, need in needed]
+        """hidden [N, H], weight [V, H], bias [V], wanted [N, …] → the summed loss, how often both agree."""
+        x, w, loss, correct, grads = _begun(ctx, hidden, weight, bias, train)
         size = max(FEWEST_ROWS, LOGITS.get(hidden.device.type, 1 << 24) // (2 * weight.shape[0]))
         for start in range(0, len(hidden), size):
             rows = slice(start, start + size)
@@ -223,11 +237,12 @@ class _SoftLoss(torch.autograd.Function):
                 gradient = own.exp_().sub_(p).mul_(temperature)
                 if grads[2] is not None:
                     grads[2] += gradient.sum(dim=0)
-                _add_gradients(grads[:2], rows, gradient.to(dtype), x[rows], w)
+                _add_gradients(grads[:2], rows, gradient.to(w.dtype), x[rows], w)
         ctx.grads = grads
         ctx.mark_non_differentiable(correct)
         return loss, correct
 
     @staticmethod
     def backward(ctx: Any, gradient: Tensor, _: Any) -> tuple[Tensor | None, ...]:
+        """See `_VocabularyLoss.backward`."""
         return (*_VocabularyLoss.backward(ctx, gradient, _)[:3], None, None, None, None)

@@ -41,6 +41,7 @@ class ZeroGround(Ground):
 
     def _adder(self, name: str) -> Callable[[Tensor], None]:
         def add(grad: Tensor) -> None:
+            """Add a gradient, unless the pass only looks."""
             if not self.looking and not self.ending:
                 self._add(name, grad)
 
