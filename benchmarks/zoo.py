@@ -30,11 +30,13 @@ Families of released models, what each is made of here, and what proves it. Writ
 is added stands in [add-a-family.md](add-a-family.md).
 
 A folder of any of them is named as it is, and recognised by what it says of itself (Hugging Face's
-`config.json`, PaddleNLP's, or the one of the original release beside a TensorFlow checkpoint):
+`config.json`, PaddleNLP's, or the one of the original release beside a TensorFlow checkpoint). The lines to
+load it, fine-tune it and pre-train it further stand in its row, behind `python3 `; FOLDER is the folder,
+other names are the user's, and `tests/zoo/test_commands.py` runs each line. Any other script of `finetune/`
+takes the folder as `--pretrained_model_path` too; `scripts/export.py --load_model_path MODEL.bin --family
+FAMILY --output_path FOLDER` is the way back. From the start trains
 
 ```
-python3 finetune/run_classifier.py --pretrained_model_path FOLDER --train_path … --dev_path …
-python3 scripts/export.py --load_model_path MODEL.bin --family FAMILY --output_path FOLDER
 python3 preprocess.py --corpus_path … --vocab_path … --data_processor OBJECTIVE --dataset_path dataset.pt
 python3 pretrain.py --config_path models/FOLDER/SIZE_config.json --dataset_path dataset.pt --vocab_path …
 ```
@@ -54,6 +56,9 @@ COLUMNS = (
     "tokenizer",
     "objective",
     "oracle",
+    "load",
+    "fine-tune",
+    "pre-train",
     "largest difference",
     "live",
     "frozen",
@@ -90,6 +95,8 @@ def main(argv: list[str] | None = None) -> int:
 
 def described(family: ZooFamily) -> str:
     """The cells of a row that do not depend on measurements."""
+    from tests.zoo.commands import LOAD, fine_tune, pre_train
+
     oracle = " and ".join(
         kind for kind, used in (("transformers", family.live), ("frozen numbers", family.frozen)) if used
     )
@@ -103,6 +110,9 @@ def described(family: ZooFamily) -> str:
         family.tokenizer,
         family.objective,
         oracle,
+        f"`{LOAD}`",
+        f"`{fine_tune(family.id)}`",
+        "`" + "`; `".join(pre_train(family.id)) + "`",
     )
     return f"| {family.id} | " + " | ".join(cells) + " |"
 

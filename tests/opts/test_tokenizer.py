@@ -5,7 +5,7 @@ from types import SimpleNamespace
 import pytest
 
 from uer.config.tokenizer import TargetTokenizerOptions, TokenizerOptions
-from uer.errors import ConfigError
+from uer.errors import ConfigError, DataError
 from uer.opts.tokenizer import chosen_target_tokenizer, chosen_tokenizer
 from uer.tokenizers import build_tokenizer
 
@@ -78,3 +78,16 @@ def test_the_target_side_is_the_source_unless_named(vocab, tmp_path):
     assert chosen_target_tokenizer(Choice(saved), source).name == "space"
     with pytest.raises(ConfigError, match="--tgt_tokenizer char is another"):
         chosen_target_tokenizer(Choice(saved, tgt_tokenizer="char"), source)
+
+
+def test_a_folder_brings_its_tokenizer(companion, vocab, tmp_path):
+    folder = str(tmp_path / "saved")
+    alone = chosen_tokenizer(Choice(vocab_path=folder))
+    assert alone.name == "char" and alone.encode("ab") == [5, 6]
+    assert chosen_tokenizer(Choice(companion, vocab_path=folder)).fingerprint() == alone.fingerprint()
+    with pytest.raises(ConfigError, match="--tokenizer space is another tokenizer than the saved model's own"):
+        chosen_tokenizer(Choice(vocab_path=folder, tokenizer="space"))
+    (tmp_path / "more.txt").write_text("\n".join([*WORDS, "c"]) + "\n")
+    build_tokenizer("char", vocab_path=tmp_path / "more.txt").save(tmp_path / "other")
+    with pytest.raises(DataError, match="is a folder"):
+        chosen_tokenizer(Choice(companion, vocab_path=str(tmp_path / "other")))

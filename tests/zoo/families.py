@@ -81,7 +81,7 @@ FAMILIES = (
         "BERT-Japanese",
         ("bert-base-japanese*",),
         "bert-japanese",
-        tokenizer="text cut by MeCab before: bert, char",
+        tokenizer="mecab, mecab_char",
     ),
     _bert(
         "F03",
@@ -124,7 +124,7 @@ FAMILIES = (
         ("ernie", "paddle-ernie"),
         ("ernie",),
         ("F13",),
-        tokenizer="bert",
+        tokenizer="bert; ernie_tiny",
         objective="bert (mlm sp) with knowledge masking, mlm",
         parts=("mlm", "sp"),
     ),
@@ -159,7 +159,7 @@ FAMILIES = (
         (),
         ("F16",),
         heads="cls, tok, qa, choice, pointers",
-        tokenizer="tokenizer.json of the folder",
+        tokenizer="ernie_m",
         parts=(),
     ),
     ZooFamily(

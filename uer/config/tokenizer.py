@@ -18,7 +18,9 @@ class TokenizerOptions(Options):
     """The source tokenizer."""
 
     tokenizer: str = option("bert", "how text becomes tokens", choices=TOKENIZERS)
-    vocab_path: str | None = option(None, "vocabulary file, one token a line", metavar="FILE")
+    vocab_path: str | None = option(
+        None, "vocabulary file, one token a line; or a model's folder with its tokenizer", metavar="FILE"
+    )
     spm_model_path: str | None = option(None, "sentencepiece model", metavar="FILE")
     merges_path: str | None = option(None, "merges of a byte-level BPE", metavar="FILE")
     do_lower_case: bool = option(True, "true or false: lower-case, and strip accents (bert, jieba)")

@@ -41,6 +41,11 @@ def _tokenizer(
 ) -> Tokenizer:
     from uer.tokenizers import build_tokenizer, load_tokenizer
 
+    if options.vocab_path and Path(options.vocab_path).is_dir():
+        # A model's folder brings its tokenizer; beside another model's it must be the same.
+        named = Path(options.vocab_path)
+        if folder is None or load_tokenizer(named).fingerprint() == load_tokenizer(folder).fingerprint():
+            folder, typed = named, {name: x for name, x in typed.items() if name != "vocab_path"}
     if folder is None:
         return _build(build_tokenizer, {name: getattr(options, name) for name in options.names()})
     saved = load_tokenizer(folder)
