@@ -214,7 +214,7 @@ def choices(data: Path, work: Path, options: BenchmarkOptions) -> list[Row]:
         work,
         [line for document in (*train, *dev, *test) for line in document[0]],
         script="run_c3",
-        flags="--batch_size 8 --seq_length 160 --tokenizer char",
+        flags="--batch_size 8 --seq_length 160",
         files=f"--train_path {work}/train.json --dev_path {work}/dev.json --test_path {work}/test.json",
         names=("acc",),
         options=options,

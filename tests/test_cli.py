@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from uer.cli import OLD_CONFIGS, Command, resolve_config_path, run
+from uer.cli import GARBAGE_AFTER, OLD_CONFIGS, Command, resolve_config_path, run
 from uer.config.model import ModelConfig
 from uer.config.tokenizer import TokenizerOptions
 from uer.errors import ConfigError, DataError
@@ -186,3 +186,14 @@ def test_starting_opens_the_log_and_says_what_is_to_be_said(tmp_path):
     words = ["--config_path", TINY, "--docs_buffer_size", "7", "--log_path", str(log)]
     assert command().start(words)[ModelConfig].hidden_size == 128
     assert "--docs_buffer_size" in log.read_text(encoding="utf-8")
+
+
+def test_imports_are_not_searched_for_garbage():
+    import gc
+
+    before = gc.get_threshold()
+    try:
+        assert run(lambda argv: None, []) == 0
+        assert gc.get_threshold() == (GARBAGE_AFTER, *before[1:])
+    finally:
+        gc.set_threshold(*before)
