@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import inspect
 import json
 import re
 import shlex
 import shutil
+import subprocess
 from pathlib import Path
 
 import numpy as np
@@ -30,18 +32,22 @@ SMALL = {
     "--seq_length": ["32"],
     "--processes_num": ["1"],
     "--dup_factor": ["1"],
+    "--folds_num": ["2"],
 }
+STEPS = {"models/output_model.bin-1000": "models/output_model.bin-2"}
+"""the checkpoint before the last"""
+
+
+def lines(readme: str) -> list[str]:
+    """The lines of the shell blocks, in order."""
+    blocks = re.findall(r"```bash\n(.*?)```", (ROOT / readme).read_text(encoding="utf-8"), re.S)
+    return [line for block in blocks for line in block.replace("\\\n", " ").splitlines()]
 
 
 def commands(readme: str) -> list[list[str]]:
     """The words behind each `python3` in the shell blocks, in order."""
-    found = []
-    for block in re.findall(r"```bash\n(.*?)```", (ROOT / readme).read_text(encoding="utf-8"), re.S):
-        for line in block.replace("\\\n", " ").splitlines():
-            words = shlex.split(line, comments=True)
-            if words[:1] == ["python3"]:
-                found.append(words[1:])
-    return found
+    split = [shlex.split(line, comments=True) for line in lines(readme)]
+    return [words[1:] for words in split if words[:1] == ["python3"]]
 
 
 def smaller(words: list[str]) -> list[str]:
@@ -52,7 +58,7 @@ def smaller(words: list[str]) -> list[str]:
             skipping = word in SMALL
             out += [word, *SMALL[word]] if skipping else [word]
         elif not skipping:
-            out.append(re.sub(r"(\.bin)-\d+$", r"\1-4", word))
+            out.append(STEPS.get(word) or re.sub(r"(\.bin)-\d+$", r"\1-4", word))
     return out
 
 
@@ -160,7 +166,86 @@ def check_features(words: list[str]) -> None:
     assert len(vectors) == sum(bool(line.strip()) for line in lines) and np.isfinite(vectors).all()
 
 
+def check_word_vectors(words: list[str]) -> None:
+    """A vector a token, in word2vec's text format."""
+    first, *rest = Path(typed(words, "--word_embedding_path")).read_text(encoding="utf-8").splitlines()
+    number, size = map(int, first.split())
+    assert len(rest) == number and len(rest[-1].split(" ")) == size + 1
+
+
+def check_neighbours(words: list[str], said: str) -> None:
+    """So many words for each that was asked for."""
+    asked = Path(typed(words, "--test_path")).read_text(encoding="utf-8").splitlines()
+    found = re.findall(r"^\S+\s-?\d\.\d+$", said, re.M)
+    assert len(found) == len(asked) * int(typed(words, "--topn")), said
+
+
+def check_difference(words: list[str], said: str) -> None:
+    """Both vocabularies are counted."""
+    assert "vocab" in said and re.search(r"\d+", said)
+
+
+def check_mean(words: list[str]) -> None:
+    """Halfway between both models."""
+    from uer.checkpoints import read_state
+
+    first, second = words[words.index("--model_list_path") + 1 :][:2]
+    states = [read_state(path) for path in (first, second, typed(words, "--output_model_path"))]
+    name = "encoder.transformer.0.self_attn.final_linear.weight"
+    one, other, mean = (state[name] for state in states)
+    assert not one.equal(other) and (mean - (one + other) / 2).abs().max() < 1e-6
+
+
+def check_perplexity(words: list[str], said: str) -> None:
+    """Better than nothing is known."""
+    assert 1 < float(re.search(r"Perplexity: ([\d.]+)", said)[1]) < 21128
+
+
+def check_graph(words: list[str]) -> None:
+    """onnxruntime reads it and gives two logits a row."""
+    import onnxruntime
+
+    session = onnxruntime.InferenceSession(typed(words, "--output_path"))
+    ones = np.ones((3, 7), np.int64)
+    assert session.run(None, {"src": ones, "seg": ones})[0].shape == (3, 2)
+
+
+def check_train_features(words: list[str]) -> None:
+    """Probabilities for each row."""
+    rows = Path(typed(words, "--train_path")).read_text(encoding="utf-8").splitlines()
+    features = np.load(typed(words, "--train_features_path"))
+    assert features.shape == (len(rows) - 1, 2) and np.allclose(features.sum(axis=1), 1, atol=1e-5)
+
+
+def check_test_features(words: list[str]) -> None:
+    """As `check_train_features`, of the test file."""
+    rows = Path(typed(words, "--test_path")).read_text(encoding="utf-8").splitlines()
+    assert np.load(typed(words, "--test_features_path")).shape == (len(rows) - 1, 2)
+
+
+def check_search(words: list[str], said: str) -> None:
+    """A line a trial, and the best parameters in a file."""
+    assert said.count("macro F1") >= 2
+    assert json.loads(Path(typed(words, "--params_path")).read_text())["num_leaves"] >= 4
+
+
+def check_stacked(words: list[str], said: str) -> None:
+    """The scores of the test file."""
+    assert re.search(r"Acc|accuracy", said), said
+
+
 CHECKS = {
+    "scripts/extract_embeddings.py": check_word_vectors,
+    "scripts/topn_words_indep.py": check_neighbours,
+    "scripts/topn_words_dep.py": check_neighbours,
+    "scripts/diff_vocab.py": check_difference,
+    "scripts/average_models.py": check_mean,
+    "scripts/evaluate_lm.py": check_perplexity,
+    "scripts/export.py": check_graph,
+    "finetune/run_classifier_cv.py": check_train_features,
+    "inference/run_classifier_cv_infer.py": check_test_features,
+    "scripts/run_lgb_cv_bayesopt.py": check_search,
+    "scripts/run_lgb.py": check_stacked,
     "scripts/cloze_test.py": check_answers,
     "scripts/extract_features.py": check_features,
     "preprocess.py": check_dataset,
@@ -177,15 +262,20 @@ CHECKS |= IN_README  # those of further tasks
 
 
 def test_both_readmes_have_the_same_commands():
-    assert commands(READMES[0]) == commands(READMES[1])
+    assert lines(READMES[0]) == lines(READMES[1])
     assert {words[0] for words in commands(READMES[0])} == set(CHECKS)
 
 
-def test_the_commands_run_and_leave_what_they_say(workspace, monkeypatch, load_script):
+def test_the_commands_run_and_leave_what_they_say(workspace, monkeypatch, load_script, capsys):
     monkeypatch.chdir(workspace)
+    for line in lines(READMES[0]):
+        if line.startswith("printf "):
+            subprocess.run(["sh", "-c", line], check=True)
     for words in map(smaller, commands(READMES[0])):
+        capsys.readouterr()
         assert run(load_script(words[0]).main, words[1:]) == 0, shlex.join(words)
-        CHECKS[words[0]](words)
+        check, said = CHECKS[words[0]], capsys.readouterr().out
+        check(*(words, said)[: len(inspect.signature(check).parameters)])
 
 
 ROWS = {
