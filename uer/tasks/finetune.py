@@ -161,6 +161,21 @@ def _facts(means: Means, period: int, options: RunOptions) -> dict[str, Any]:
     }
 
 
+def _check_whole_batches(workers: Workers, training: TrainOptions) -> None:
+    """The loss of a row depends on all others of its batch, so none may be elsewhere.
+
+    Raises:
+        ConfigError: workers would share a batch, or it would be computed in pieces.
+    """
+    reason = "this model compares the rows of a batch with one another, so"
+    if workers.size > 1:
+        raise ConfigError(f"{reason} workers cannot share a batch; leave --world_size out.")
+    if training.micro_batches != "1":
+        raise ConfigError(
+            f"{reason} it cannot be computed in pieces; leave --micro_batches (and --batch_size auto) out."
+        )
+
+
 class Finetuning:
     """One run of a fine-tuning script: the model goes to its device, is trained, kept and tested.
 
@@ -184,11 +199,8 @@ class Finetuning:
     ) -> None:
         distribution = distribution or DistributedOptions()
         self.workers = choose_workers(distribution, announce=False)
-        if self.workers.size > 1 and getattr(model, "compares_rows", False):
-            raise ConfigError(
-                "this model compares the rows of a batch with one another, so workers cannot share a batch; "
-                "leave --world_size out."
-            )
+        if getattr(model, "compares_rows", False):
+            _check_whole_batches(self.workers, training)
         self.task, self.config, self.options = task, config, options
         self.inherited = inherited(options.pretrained_model_path)
         self.model = model.to(self.workers.device)
