@@ -287,3 +287,36 @@ def test_faults(make, bert, tmp_path):
         MaskingOptions(knowledge_levels=(1, 0, 0))
     with pytest.raises(ConfigError, match="--knowledge_levels is 1 0; give three shares"):
         MaskingOptions(knowledge_masking=True, knowledge_levels=(1, 0))
+
+
+@pytest.mark.parametrize(
+    ("processor", "overflow"), [("mlm", "truncate"), ("mlm", "drop"), ("bert", "split"), ("bart", "truncate")]
+)
+def test_spans_stay_with_their_tokens_when_texts_are_cut(make, bert, processor, overflow):
+    second = len(TEXT) + 1
+    row = {"text": f"{TEXT}{TEXT}", "spans": [[0, 3], [8, 10], [second, second + 3]]}  # the last one: 尔滨是
+    rows = [row, {"text": "的省会"}, {"text": "的\n哈尔滨\n,", "spans": [[2, 5]]}]
+    corpus = "".join(json.dumps(row) + "\n" for row in rows)
+    common = {"corpus_name": "c.jsonl", "knowledge_masking": True, "dynamic_masking": True}
+    store = make(corpus, processor, bert, overflow=overflow, seq_length=16, **common)
+    assert len(store["knowledge"]) == len(store["tokens"])
+    found = units(bert, store["tokens"], store["knowledge"], "entity")
+    short = (
+        [] if overflow == "drop" else ["哈 尔 滨", "省 会", *(["尔 滨 是"] if overflow == "split" else [])]
+    )
+    assert found == [*short, "哈 尔 滨"]
+
+
+@given(st.lists(st.tuples(st.integers(0, 30), st.integers(1, 30), st.sampled_from(["entity", "phrase"]))))
+def test_both_forms_of_spans_say_the_same(spans):
+    text, places = "文" * 61, [[start, start + size, level] for start, size, level in spans]
+    words = " ".join(f"{start}-{end}:{level}" for start, end, level in places)
+    try:
+        found = parse_spans(places, text)
+    except DataError as error:
+        assert "overlap" in error.message
+        with pytest.raises(DataError, match="overlap"):
+            parse_spans(words, text)
+        return
+    assert [list(span) for span in found] == sorted(places)
+    assert parse_spans(words, text) == found
