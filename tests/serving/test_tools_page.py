@@ -56,5 +56,5 @@ def test_the_page_names_every_tool():
     shelf = (
         "cloze_test extract_features extract_embeddings topn_words_indep topn_words_dep diff_vocab run_lgb "
     )
-    shelf += "run_lgb_cv_bayesopt average_models"
+    shelf += "run_lgb_cv_bayesopt average_models take_layers"
     assert {re.search(r"scripts/(\w+)", line)[1] for line in COMMANDS} == set(shelf.split())
