@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from pathlib import Path
 
@@ -27,25 +26,26 @@ def main(argv: list[str] | None = None) -> int:
     chosen = COMMAND.start(argv)
     options, asked = chosen[UieFiles], chosen[UieInferenceOptions]
 
-    from uer.tasks.output import write_document
+    from uer.tasks.output import line_writer
+    from uer.tasks.table import arriving
     from uer.tasks.uie import UieModel, UieTask
-    from uer.tasks.uie_files import read_open
+    from uer.tasks.uie_files import stream_open
     from uer.tasks.uie_schema import extract, read_schema
 
     tokenizer = chosen_tokenizer(chosen)
     task = UieTask(tokenizer, **saved_uie_options(chosen))
     predictor = saved_predictor(chosen, task, UieModel.build, files=UieFiles)
 
-    rows = read_open(options.test_path, prompted=asked.schema_path is None)
-    if asked.schema_path is None:
-        answers = task.answers(predictor.stream, [(row["prompt"], row["content"]) for row in rows])
-        found = [{**row, "result_list": results} for row, results in zip(rows, answers)]
-    else:
-        schema, texts = read_schema(asked.schema_path), [row["content"] for row in rows]
-        results = extract(schema, texts, lambda asks: task.answers(predictor.stream, asks), lang=task.lang)
-        found = [{**row, "result": result} for row, result in zip(rows, results)]
-    lines = [json.dumps(row, ensure_ascii=False) + "\n" for row in found]
-    write_document(options.output, "".join(lines), len(lines))
+    schema = None if asked.schema_path is None else read_schema(asked.schema_path)
+    with line_writer(options.output) as writer:
+        for rows in arriving(options.test_path, stream_open(options.test_path, prompted=schema is None)):
+            if schema is None:
+                answers = task.answers(predictor.stream, [(row["prompt"], row["content"]) for row in rows])
+                writer.write({**row, "result_list": results} for row, results in zip(rows, answers))
+                continue
+            texts = [row["content"] for row in rows]
+            found = extract(schema, texts, lambda asks: task.answers(predictor.stream, asks), lang=task.lang)
+            writer.write({**row, "result": result} for row, result in zip(rows, found))
     return 0
 
 

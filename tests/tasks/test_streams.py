@@ -239,6 +239,26 @@ def test_documents(tmp_path, monkeypatch, kind, capsys):
         pipe.end()
 
 
+@pytest.mark.parametrize("schema", [None, ["p"]])
+def test_what_a_prompt_names(tmp_path, monkeypatch, schema, capsys):
+    folder = Folder(tmp_path)
+    results = [{"text": "b", "start": 1, "end": 2}]
+    lines = [{"content": f"abc{number}", "prompt": "p", "result_list": results} for number in range(3)]
+    lines = [json.dumps(line) + "\n" for line in lines]
+    folder.write("rows.txt", "".join(lines))
+    finetune("run_uie", folder, "rows.txt", tokenizer="char", **QUICK)
+    asked = {} if schema is None else {"schema_path": folder.write("s.json", json.dumps(schema))}
+    infer("run_uie", folder, "rows.txt", **asked)
+    expected = [json.loads(line) for line in (tmp_path / "out.tsv").read_text().splitlines()]
+    pipe = Pipe(monkeypatch, "run_uie_infer", load_model_path=folder / "model.bin", test_path="-", **asked)
+    pipe.send(lines[0])
+    first = json.loads(pipe.line())
+    pipe.send("".join(lines[1:]))
+    found = [first, *map(json.loads, pipe.end().splitlines())]
+    assert [line["content"] for line in found] == [line["content"] for line in expected]
+    assert list(found[0])[-1] == ("result_list" if schema is None else "result")
+
+
 def test_ids_of_two_documents(tmp_path, monkeypatch, capsys):
     folder, (documents, _) = Folder(tmp_path), question_documents("cmrc")
     folder.write("rows.json", json.dumps(documents[0]))

@@ -66,20 +66,26 @@ def read_asks(path: str | Path, *, lang: str = "zh") -> list[Ask]:
 
 
 def read_open(path: str | Path, *, prompted: bool) -> list[dict[str, str]]:
-    """The rows of a file without answers: `content`, and `prompt` where each row has its own.
+    """The rows of a file without answers; see `stream_open`."""
+    return list(stream_open(path, prompted=prompted))
+
+
+def stream_open(path: str | Path, *, prompted: bool) -> Iterator[dict[str, str]]:
+    """The rows without answers of a file, or of standard input as they come: `content`, and `prompt` where
+    each row has its own.
 
     Raises:
         DataError: a fault of a row, or no row.
     """
-    rows = []
+    empty = True
     for row in read_documents(path):
         if prompted and row.find("prompt") is None:
             raise row.fault("has no 'prompt'; name a schema with --schema_path, or give each row its prompt.")
         text = row.find("content") or row.get("text")
-        rows.append({"content": text.text(), **({"prompt": row.get("prompt").text()} if prompted else {})})
-    if not rows:
+        empty = False
+        yield {"content": text.text(), **({"prompt": row.get("prompt").text()} if prompted else {})}
+    if empty:
         raise DataError("there is no row in the file.", path=path)
-    return rows
 
 
 def _asks(row: Node, lang: str) -> list[Ask]:
