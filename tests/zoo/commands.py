@@ -41,7 +41,7 @@ TRAININGS = {
         "--similar_words_path similar.txt",
         "--target mlm sp",
     ),
-    "F07": SENTENCES,
+    "F07": ORDER,
     "F08": Training("--data_processor structbert", "--target mlm sp --sp_labels_num 3"),
     "F09": Training("--data_processor pert --whole_word_masking", "--target pert"),
     "F10": Training("--data_processor bert", "--target mlm sp contrast --teacher_path FOLDER"),

@@ -112,7 +112,7 @@ FAMILIES = (
         objective="albert (mlm sp) with n-grams and similar words",
     ),
     _bert("F06", "WoBERT", ("WoBERT", "WoBERT-plus"), "wobert", tokenizer="jieba", parts=("mlm",)),
-    _bert("F07", "Mengzi-BERT", ("mengzi-bert-*",), "mengzi-bert", objective="bert (mlm sp)"),
+    _bert("F07", "Mengzi-BERT", ("mengzi-bert-*",), "mengzi-bert", objective="albert (mlm sp)"),
     _bert("F08", "StructBERT", ("StructBERT",), "structbert", objective="structbert (mlm sp)"),
     _bert("F09", "PERT", ("PERT-base", "PERT-large"), "pert", objective="pert (pert)"),
     _bert("F10", "TaCL", ("tacl-bert-*",), "tacl", objective="bert (mlm sp contrast) with a teacher"),
