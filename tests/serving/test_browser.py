@@ -15,6 +15,16 @@ from uer.utils.files import repository_root
 
 pytestmark = pytest.mark.slow
 NAMES = ("chromium", "chromium-browser", "google-chrome")
+RUN = {"en": "Run", "zh": "运行"}
+GROWTH = """
+window.sizes = new Set();
+new MutationObserver(() => {
+  const mark = document.querySelector('.text mark');
+  if (mark) sizes.add(mark.textContent.length);
+}).observe(document.body, {childList: true, subtree: true, characterData: true});
+"""
+"""the lengths that the new text had on the page"""
+SAME = {"en": "The same on the command line", "zh": "等价的命令行"}
 
 
 @pytest.fixture(scope="module")
@@ -97,11 +107,23 @@ def test_blanks_in_chinese_and_english(visit):
     picture(tab, "fill_en")
 
 
-def test_a_text_grows_and_can_be_stopped(visit):
-    tab = visit("lm.bin")
-    ask(tab, text="从前有一座山", max_new_tokens="20", seed="3")
+def in_language(tab, lang: str) -> None:
+    """The page speaks one language throughout."""
+    assert tab.get_attribute("html", "lang").startswith(lang)
+    assert tab.inner_text("#go") == RUN[lang] and SAME[lang] in tab.inner_text("#results")
+    labels = " ".join(label.inner_text() for label in tab.query_selector_all("label"))
+    assert bool(re.search("[\u4e00-\u9fff]", labels)) == (lang == "zh"), labels
+
+
+@pytest.mark.parametrize("lang", RUN)
+def test_a_text_grows_and_can_be_stopped(visit, lang):
+    tab = visit("lm.bin", lang=lang)
+    tab.evaluate(GROWTH)
+    ask(tab, text="从前有一座山", max_new_tokens="50", seed="3")
     assert len(tab.inner_text(".text mark")) > 5 and "--seed 3" in tab.inner_text("pre")
-    picture(tab, "continue_en")
+    assert tab.evaluate("sizes.size") > 1  # it was shown while it grew
+    in_language(tab, lang)
+    picture(tab, f"continue_{lang}")
     tab.route("**/api/continue", lambda route: None)  # an answer that never comes
     tab.click("#go")
     tab.click("#stop")
@@ -109,46 +131,54 @@ def test_a_text_grows_and_can_be_stopped(visit):
     assert tab.query_selector(".error") is None
 
 
-def test_two_models_side_by_side(visit):
-    tab = visit("lm.bin", "large_lm.bin", lang="zh")
+@pytest.mark.parametrize("lang", RUN)
+def test_two_models_side_by_side(visit, lang):
+    tab = visit("lm.bin", "large_lm.bin", lang=lang)
     ask(tab, text="从前有一座山", max_new_tokens="12", top_k="1")
     texts = [mark.inner_text() for mark in tab.query_selector_all(".text mark")]
     assert len(texts) == 2 and texts[0] != texts[1]
     left, right = (card.bounding_box() for card in tab.query_selector_all("#results .card"))
     assert left["y"] == right["y"] and left["x"] + left["width"] <= right["x"]
-    picture(tab, "compare_zh")
+    in_language(tab, lang)
+    picture(tab, f"compare_{lang}")
 
 
-def test_labels_with_bars(visit):
-    tab = visit("classifier.bin", lang="zh")
+@pytest.mark.parametrize("lang", RUN)
+def test_labels_with_bars(visit, lang):
+    tab = visit("classifier.bin", lang=lang)
     tab.click("#example")
     ask(tab)
     widths = [bar.bounding_box()["width"] for bar in tab.query_selector_all(".bar i")]
     assert len(widths) == 3 and widths == sorted(widths, reverse=True)
-    picture(tab, "classify_zh")
+    in_language(tab, lang)
+    picture(tab, f"classify_{lang}")
 
 
-def test_entities_in_colour_on_a_telephone(visit):
-    tab = visit("ner.bin", lang="en")
+@pytest.mark.parametrize(("lang", "example"), [("en", "Marie Curie was born in Warsaw ."), ("zh", None)])
+def test_entities_in_colour_on_a_telephone(visit, lang, example):
+    tab = visit("ner.bin", lang=lang)
     tab.click("#example")
     ask(tab)
     marked = tab.query_selector_all(".text em")
     assert marked and marked[0].get_attribute("style").startswith("background")
     shown = tab.evaluate("document.querySelector('.text').cloneNode(true)"
                          ".textContent.replace(/PER|LOC/g, '')")  # fmt: skip
-    assert shown == "Marie Curie was born in Warsaw ."
+    assert shown == (example or tab.input_value("#field-text"))
+    in_language(tab, lang)
     tab.set_viewport_size({"width": 400, "height": 800})
     assert tab.evaluate("document.documentElement.scrollWidth") <= 400
-    picture(tab, "tag_en")
+    picture(tab, f"tag_{lang}")
 
 
-def test_a_passage_is_asked(visit):
-    tab = visit("qa.bin", lang="zh")
+@pytest.mark.parametrize("lang", RUN)
+def test_a_passage_is_asked(visit, lang):
+    tab = visit("qa.bin", lang=lang)
     tab.click("#example")
     ask(tab)
     answer = tab.inner_text(".answer")
     assert answer and tab.inner_text(".text mark") == answer
-    picture(tab, "ask_zh")
+    in_language(tab, lang)
+    picture(tab, f"ask_{lang}")
 
 
 def test_an_error_is_shown(visit):

@@ -160,6 +160,7 @@ def listen(port: int) -> socket.socket:
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
         listener.bind((HOST, port))
+        listener.listen()  # whoever comes before the server is up waits, and is not turned away
     except OSError as error:
         listener.close()
         raise EnvironmentFault(
