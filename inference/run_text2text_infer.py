@@ -29,8 +29,9 @@ def main(argv: list[str] | None = None) -> int:
     predictor = saved_predictor(chosen, task, lambda config, _: task.model(config))
 
     def columns(rows: list[dict[str, str]]) -> dict[str, list[str]]:
-        texts = [""] * len(rows)
-        for batch, ids in predictor.stream(task.encode(rows)):
+        texts, sources = [""] * len(rows), task.encode(rows)
+        predictor.seen.add(sources)
+        for batch, ids in predictor.stream(sources):
             for number, text in zip(batch.ids, task.texts(ids)):
                 texts[number] = text
         return {"label": texts}

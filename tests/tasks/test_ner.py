@@ -188,7 +188,9 @@ def test_64_rows_are_memorised(tmp_path, capsys, crf):
     assert seqeval.metrics.f1_score(*sides) >= 0.95
     test = log.rsplit("Report precision, recall, and f1:")[-1]
     assert f", {seqeval.metrics.f1_score(*sides):.3f}" in test
+    capsys.readouterr()
     infer("run_ner", folder)  # as it was trained
+    assert capsys.readouterr().err.count("rows are longer than --seq_length") == 1
     assert folder.read("out.tsv")[1] == [[cell] for cell, _ in predicted]
     infer("run_ner", folder, overflow="truncate")
     assert [len(cell.split()) for (cell,) in folder.read("out.tsv")[1]] == [

@@ -94,6 +94,9 @@ def test_64_pairs_are_memorised(folder, capsys, tmp_path):
     infer("run_text2text", folder, beam_size=3, length_penalty=0.8)
     beams = [row[0] for row in folder.read("out.tsv")[1]]
     assert np.mean([ours == row[0] for ours, row in zip(beams, rows)]) >= 0.95
+    capsys.readouterr()
+    infer("run_text2text", folder, seq_length=4)
+    assert "64 of 64 rows are longer than --seq_length 4 tokens; they were cut" in capsys.readouterr().err
     infer("run_text2text", folder, tgt_seq_length=2)
     assert {len(row[0].split()) for row in folder.read("out.tsv")[1]} == {1}
     with pytest.raises(ConfigError, match=r"--prefix is x, but the model .* was trained with"):
