@@ -12,8 +12,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from tests.checkpoints.folders import WORDS, make
-from tests.checkpoints.test_folder import REPOSITORY, hub  # noqa: F401 (a fixture)
+from tests.checkpoints.folders import HUB_FOLDER, WORDS, make
 from uer.checkpoints import read_companion
 from uer.checkpoints.folder import open_folder
 from uer.config.generation import DecodingOptions
@@ -126,10 +125,10 @@ def sentence_bert(folder, pooling="1_Pooling"):
     (folder / "1_Pooling" / "config.json").write_text('{"pooling_mode_max_tokens": true}')
 
 
-def test_a_sentence_bert_of_the_hub(tmp_path, hub):  # noqa: F811 (the fixture)
+def test_a_sentence_bert_of_the_hub(tmp_path, hub):
     sentence_bert(tmp_path / "model")
     assert read_companion("hf:someone/tiny").config.pooling == "max"
-    assert f"{REPOSITORY}1_Pooling/config.json" in hub.asked
+    assert f"{HUB_FOLDER}1_Pooling/config.json" in hub.asked
 
 
 @pytest.mark.parametrize(("word", "pooling"), [("mean", "mean"), ("cls", "first"), ("lasttoken", "last")])
