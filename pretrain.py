@@ -76,6 +76,7 @@ def main(argv: list[str] | None = None) -> int:
     set_seed(training.seed)
     model = build(chosen, len(tokenizer), len(tgt_tokenizer), found.path if found else None)
     model.to(workers.device)
+    source = files.pretrained_model_path or (found and found.path)
     last = pretrain(
         model,
         data.get,
@@ -86,7 +87,7 @@ def main(argv: list[str] | None = None) -> int:
         checkpoints=checkpoints,
         found=found,
         facts={"dataset": dataset, "data": facts(data)},
-        write_weights=weights_writer(model, tokenizer, tgt_tokenizer, data),
+        write_weights=weights_writer(model, tokenizer, tgt_tokenizer, data, source),
     )
     workers.close()
     logger.info("Wrote %s. Next: python3 %s", last, next_command(last, data.store.header["objective"]))
@@ -170,7 +171,8 @@ def build(chosen: Chosen, vocab_size: int, tgt_vocab_size: int, resumed: Path | 
         load_into(model, resumed, flag="--resume")
     elif source is not None:
         beside = (rf"{name}\." for name in config.partners)
-        load_into(model, source, allow_new=(r"target\.", SEGMENT_TABLE, *beside))
+        new = (r"target\.", SEGMENT_TABLE, *beside)
+        load_into(model, source, allow_new=new, allow_missing=files.allow_missing)
     else:
         initialize(model, deep_init=files.deep_init)
     if files.generator_path is not None and resumed is None:
@@ -219,14 +221,20 @@ def weigh(chosen: Chosen, model: Model) -> None:
 
 
 def weights_writer(
-    model: Model, tokenizer: Tokenizer, tgt_tokenizer: Tokenizer, data: PretrainData
+    model: Model,
+    tokenizer: Tokenizer,
+    tgt_tokenizer: Tokenizer,
+    data: PretrainData,
+    source: str | Path | None,
 ) -> Callable[[Path, dict[str, Tensor]], None]:
-    """Writes weights of the model to a path, with its companion folder."""
+    """Writes weights of the model, which began from `source`, to a path, with its companion folder."""
     from uer.checkpoints import write_state
     from uer.checkpoints.teacher import without_teacher
+    from uer.tasks.setup import inherited
 
     header = data.store.header
     companion = {"data_processor": header["objective"], "seq_length": header["options"]["seq_length"]}
+    companion = {**inherited(source), **companion}
     tokenizers = {"tokenizer": tokenizer}
     if tgt_tokenizer is not tokenizer:
         tokenizers["tgt_tokenizer"] = tgt_tokenizer

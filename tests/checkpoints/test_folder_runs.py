@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -189,3 +190,83 @@ def test_a_tuned_classifier_goes_back(family, here, load_script):
             logits = theirs(**tokenizer(text, return_tensors="pt")).logits[0].numpy()
         assert np.abs(logits - np.array([float(x) for x in row[1].split()])).max() < 1e-5
         assert theirs.config.id2label[int(logits.argmax())] == row[0]
+
+
+@pytest.mark.parametrize(
+    ("family", "objective", "head"),
+    [
+        ("bert", "mlm", "ForMaskedLM"),
+        ("roberta", "mlm", "ForMaskedLM"),
+        ("gpt2", "lm", "LMHeadModel"),
+        ("t5", "t5", "ForConditionalGeneration"),
+    ],
+)
+def test_pre_training_goes_on_from_a_folder(family, objective, head, here, load_script):
+    """Its tokenizer makes the dataset, its weights are trained on, and the export is one of its family."""
+    from transformers import AutoConfig, AutoTokenizer
+
+    make(family, head, here / "model")
+    Path("corpus.txt").write_text("the good book a b c\n我 很 喜 欢 这 本 书\n" * 20, encoding="utf-8")
+    words = ["--corpus_path", "corpus.txt", "--vocab_path", "model", "--dataset_path", "data.pt"]
+    words += ["--data_processor", objective, "--seq_length", "16", "--processes_num", "2"]
+    load_script("preprocess.py").main(words)
+    words = [
+        "--dataset_path",
+        "data.pt",
+        "--pretrained_model_path",
+        "model",
+        "--output_model_path",
+        "more.bin",
+    ]
+    assert not load_script("pretrain.py").main([*words, "--total_steps", "2", "--batch_size", "4"])
+    load_script("scripts/export.py").main(["--load_model_path", "more.bin-2", "--output_path", "out"])
+    before, after = AutoConfig.from_pretrained("model"), AutoConfig.from_pretrained("out")
+    assert (after.model_type, after.eos_token_id) == (before.model_type, before.eos_token_id)
+    texts = [AutoTokenizer.from_pretrained(path)("the good book 书").input_ids for path in ("model", "out")]
+    assert texts[0] == texts[1]
+
+
+def test_a_dataset_of_the_folders_vocabulary(here, load_script):
+    """As a user of UER-py types it: the vocabulary file of the folder, at both commands."""
+    make("bert", "ForMaskedLM", here / "model")
+    Path("corpus.txt").write_text("the good book a b c\n" * 20, encoding="utf-8")
+    vocab = ["--vocab_path", "model/vocab.txt"]
+    words = ["--corpus_path", "corpus.txt", "--dataset_path", "data.pt", "--data_processor", "mlm"]
+    load_script("preprocess.py").main([*words, *vocab, "--seq_length", "16"])
+    words = [
+        "--dataset_path",
+        "data.pt",
+        "--pretrained_model_path",
+        "model",
+        "--output_model_path",
+        "more.bin",
+    ]
+    assert not load_script("pretrain.py").main([*words, *vocab, "--total_steps", "2", "--batch_size", "4"])
+    assert read_companion("more.bin-2").extra["family"] == "bert"
+
+
+@pytest.mark.parametrize("fault", ["left over", "missing"])
+def test_pre_training_asks_leave_for_what_does_not_fit(fault, here, load_script):
+    from safetensors.torch import load_file, save_file
+
+    make("bert", "ForMaskedLM", here / "model")
+    file = here / "model" / "model.safetensors"
+    state = load_file(file)
+    if fault == "missing":
+        state = {name: x for name, x in state.items() if "layer.1.output" not in name}
+    save_file({**state, **({"strange": torch.ones(1)} if fault == "left over" else {})}, file)
+    Path("corpus.txt").write_text("the good book a b c\n" * 20, encoding="utf-8")
+    words = ["--corpus_path", "corpus.txt", "--dataset_path", "data.pt", "--data_processor", "mlm"]
+    load_script("preprocess.py").main([*words, "--vocab_path", "model", "--seq_length", "16"])
+    words = [
+        "--dataset_path",
+        "data.pt",
+        "--pretrained_model_path",
+        "model",
+        "--output_model_path",
+        "more.bin",
+    ]
+    words += ["--total_steps", "1", "--batch_size", "4"]
+    with pytest.raises(CheckpointError, match=fault):
+        load_script("pretrain.py").main(words)
+    assert not load_script("pretrain.py").main([*words, "--allow_missing", r"^strange$|transformer\.1\."])

@@ -110,6 +110,9 @@ class PretrainOptions(Options):
     dataset_path: str = option("dataset.pt", "dataset that preprocess.py wrote", metavar="FILE")
     data_processor: str | None = option(None, "what the dataset was made for; the dataset says it by itself")
     pretrained_model_path: str | None = option(None, "start from these weights", metavar="FILE")
+    allow_missing: str | None = option(
+        None, "tensors that --pretrained_model_path may lack or have too many of", metavar="REGEX"
+    )
     output_model_path: str | None = option(
         None, "checkpoints are written as NAME-STEP", required=True, metavar="NAME"
     )

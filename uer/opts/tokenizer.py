@@ -49,35 +49,41 @@ def _tokenizer(
     if folder is None:
         return _build(build_tokenizer, {name: getattr(options, name) for name in options.names()})
     saved = load_tokenizer(folder)
-    if typed and not _is_that(saved, folder, typed):
+    if not typed:
+        return saved
+    alike = _typed_pieces(saved, typed) if saved.name == "folder" else _typed_again(saved, folder, typed)
+    if alike is None or (saved.name != "folder" and alike.fingerprint() != saved.fingerprint()):
         flags = ", ".join(f"--{prefix}{name} {value}" for name, value in typed.items())
         raise ConfigError(
             f"{flags} is another tokenizer than the saved model's own ({folder}); "
             "leave the tokenizer flags out: the companion folder brings it."
         )
-    return saved
+    return alike
 
 
-def _is_that(saved: Tokenizer, folder: Path, typed: dict[str, Any]) -> bool:
-    """Whether typed flags describe the saved tokenizer."""
-    from uer.tokenizers import build_tokenizer
+def _typed_pieces(saved: Tokenizer, typed: dict[str, Any]) -> Tokenizer | None:
+    """BERT's own tokenizer, if flags describe it and a folder's has its words and frame."""
     from uer.tokenizers.vocab import Vocab
 
-    if saved.name == "folder":  # which no flags describe, but for BERT's word pieces
-        pieces = saved.word_pieces()
-        if pieces is None:
-            return False
-        known = {"tokenizer": pieces.name, **pieces.settings()}
-        rest = {name: value for name, value in typed.items() if name != "vocab_path"}
-        alike = all(name in known and known[name] == value for name, value in rest.items())
-        if not alike or "vocab_path" not in typed:
-            return alike
-        return Vocab.load(typed["vocab_path"]).tokens == saved.vocab.tokens
+    pieces = saved.word_pieces()
+    if pieces is None or saved.frame != pieces.frame:
+        return None
+    known = {"tokenizer": pieces.name, **pieces.settings()}
+    if any(known.get(name) != value for name, value in typed.items() if name != "vocab_path"):
+        return None
+    words = Vocab.load(typed["vocab_path"]).tokens if "vocab_path" in typed else saved.vocab.tokens
+    return pieces if words == saved.vocab.tokens else None
+
+
+def _typed_again(saved: Tokenizer, folder: Path, typed: dict[str, Any]) -> Tokenizer:
+    """The tokenizer that typed flags describe, laid over what a saved one says of itself."""
+    from uer.tokenizers import build_tokenizer
+
     values = {"tokenizer": saved.name, **saved.settings(), "special_tokens_map": folder, **typed}
     if not typed.keys() & {"vocab_path", "spm_model_path", "merges_path"}:
         # Only how the text is cut was typed: with the saved files it must be the same tokenizer.
         values = {**{name: folder / file for name, (file, _) in saved.files().items()}, **values}
-    return _build(build_tokenizer, values).fingerprint() == saved.fingerprint()
+    return _build(build_tokenizer, values)
 
 
 def _build(build: Any, values: dict[str, Any]) -> Tokenizer:
