@@ -151,7 +151,11 @@ def test_heads_of_released_folders(family, tmp_path, monkeypatch, load_script):
 def test_skeps_tagger_with_transitions(tmp_path, monkeypatch, load_script):
     """Token classification by a conditional random field on a folder of SKEP."""
     monkeypatch.chdir(tmp_path)
-    make("paddle-skep", tmp_path / "model")
+    make("paddle-skep", tmp_path / "model", architectures=["SkepCrfForTokenClassification"])
+    stored = read_state(tmp_path / "model")
+    stored = {name if name.startswith("skep.") else f"skep.{name}": t for name, t in stored.items()}
+    stored |= {"fc.weight": torch.ones(256, 3), "crf.transitions": torch.ones(3, 3)}
+    save_file({name: t.contiguous() for name, t in stored.items()}, tmp_path / "model" / "model.safetensors")
     task = TASKS["ner"]
     task.data()
     files = ["--train_path", "data", "--dev_path", "data", "--output_model_path", "tuned.bin", "--crf_target"]

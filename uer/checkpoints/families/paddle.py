@@ -221,7 +221,11 @@ PADDLE_SKEP = replace(
         "embedding": ("word", "pos", "seg") if values.get("type_vocab_size", 4) else ("word", "pos"),
     },
     write=lambda config: {"type_vocab_size": config.segments_num - 1 if config.has_segments else 0},
-    parts={"SkepModel": ()},
+    ignored={
+        **BERT.ignored,
+        r"(?:gru|fc|crf|crf_loss|viterbi_decoder)\..*": "a tagger's, which is tuned anew",
+    },
+    parts={"SkepModel": (), "SkepCrfForTokenClassification": ()},
     classes={
         "": "SkepModel",
         "cls": "SkepForSequenceClassification",
