@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from uer.training.page import _ticks, chart, worded, write_page
+from uer.training.page import _ticks, _words, chart, worded, write_page
 
 RECORDS = [
     {"step": step, "loss": 10 / step, "loss_mlm": 9 / step, "loss_sp": 1 / step, "acc_mlm": step / 100}
@@ -101,6 +101,27 @@ def test_ticks_are_few_and_round(low, high):
     assert len(ticks) <= 6 and all(low - 1e-9 <= tick <= high + 1e-9 for tick in ticks)
     if low != high:
         assert len(ticks) >= 2
+
+
+@pytest.mark.parametrize(
+    ("values", "words"),
+    [
+        ([0.0, 5e-4, 1e-3], ["0", "5e-4", "10e-4"]),
+        ([0.025, 0.05], ["0.025", "0.05"]),
+        ([0, 5000, 10000], ["0", "5k", "10k"]),
+        ([500, 1500], ["500", "1,500"]),
+        ([0], ["0"]),
+        ([-2.0, 2.0], ["-2", "2"]),
+    ],
+)
+def test_the_numbers_of_an_axis_are_written_alike(values, words):
+    assert _words(values) == words
+
+
+def test_a_key_stays_with_its_colour_and_does_not_repeat_the_title():
+    drawn = chart("Development", {"dev_acc": [(0, 0.5), (1, 0.6)], "dev_f1": [(0, 0.5), (1, 0.4)]})
+    keys = re.findall(r'<span class="key"><i style="background: #\w+"></i>([^<]+)</span>', drawn)
+    assert keys == ["accuracy", "f1"]
 
 
 @pytest.mark.parametrize(

@@ -35,18 +35,24 @@ h1 { font-size: 24px; margin: 0 } h2 { font-size: 16px; margin: 0 0 8px } .soft 
 .row { display: grid; gap: 14px; margin-top: 18px; grid-template-columns: repeat(auto-fit, minmax(130px,
 1fr)) } .charts { grid-template-columns: repeat(auto-fit, minmax(min(100%, 420px), 1fr)) }
 .card { background: var(--card); border: 1px solid var(--line); border-radius: 10px; padding: 14px 16px;
-min-width: 0 } .figure { font-size: 22px; font-weight: 600; font-variant-numeric: tabular-nums }
+min-width: 0 } .figure { font-size: 21px; font-weight: 600; font-variant-numeric: tabular-nums;
+white-space: nowrap }
 .bar { height: 8px; border-radius: 4px; background: var(--line); overflow: hidden; margin-top: 14px }
-.bar i { display: block; height: 100%; background: #2f6fed } svg { width: 100%; height: auto; display: block }
+.bar i { display: block; height: 100%; background: #2f6fed } svg { width: 100%; height: auto; display: block;
+overflow: visible }
 svg text { fill: var(--soft); font-size: 11px } svg .grid { stroke: var(--line) }
-.key { display: inline-block; width: 10px; height: 10px; border-radius: 3px; margin: 0 5px 0 12px }
+.key { display: inline-block; white-space: nowrap; margin-right: 14px } .key i { display: inline-block;
+width: 10px; height: 10px; border-radius: 3px; margin-right: 5px }
 table { border-collapse: collapse; width: 100%; font-size: 13.5px; font-variant-numeric: tabular-nums }
 td { padding: 3px 10px 3px 0; border-top: 1px solid var(--line); vertical-align: top; overflow-wrap: anywhere
 } td:first-child { color: var(--soft); width: 38% } summary { cursor: pointer; font-weight: 600 }
 h3 { font-size: 14px; margin: 16px 0 6px; color: var(--soft) } .wide { overflow-x: auto }
 .results table { width: auto } .results td, .results th { width: auto; min-width: 64px; padding: 3px 12px;
 text-align: right; font-weight: 400 } .results :is(td, th):first-child { text-align: left; width: auto }
-.matrix td { background: rgba(47, 111, 237, calc(var(--share, 0) * 0.65)) }
+.matrix td { background: rgba(47, 111, 237, calc(var(--share, 0) * 0.65)) } .results td, .results th {
+overflow-wrap: normal; white-space: nowrap } .facts > .card:last-child:nth-child(odd) { grid-column: 1 / -1 }
+@media (max-width: 600px) { main { padding: 20px 12px 40px } svg text { font-size: 18px }
+.results td, .results th { padding: 3px 6px; min-width: 48px } }
 """
 
 
@@ -73,7 +79,7 @@ def write_page(
         _figures(records),
         f'<div class="row charts">{"".join(_charts(records))}</div>',
         results_cards(read_results(folder)),
-        '<div class="row charts">',
+        '<div class="row charts facts">',
         _best(records),
         _table("Data", facts["environment"].pop("data", {}) or {}),
         _table("Environment", facts["environment"]),
@@ -169,11 +175,15 @@ def _ticks(low: float, high: float, count: int = 4) -> list[float]:
     return [step * number for number in range(first, math.floor(high / step + 1e-9) + 1)]
 
 
-def _word(value: float) -> str:
-    """A number on an axis."""
-    if value and (abs(value) >= 10_000 or abs(value) < 0.001):
-        return f"{value:.0e}" if abs(value) < 1 else f"{value / 1000:,.0f}k"
-    return f"{value:.3g}" if abs(value) < 1000 else f"{value:,.0f}"
+def _words(values: Sequence[float]) -> list[str]:
+    """The numbers on an axis, all in one style."""
+    sizes = [abs(value) for value in values if value]
+    if sizes and min(sizes) < 0.001:
+        power = math.floor(math.log10(min(sizes)) + 1e-9)
+        return [f"{value / 10**power:.3g}e{power}" if value else "0" for value in values]
+    if sizes and max(sizes) >= 10_000:
+        return [f"{value / 1000:,.4g}k" if value else "0" for value in values]
+    return [f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.3g}" for value in values]
 
 
 def chart(title: str, curves: dict[str, Curve]) -> str:
@@ -195,13 +205,15 @@ def chart(title: str, curves: dict[str, Curve]) -> str:
         return TOP + (HEIGHT - TOP - BOTTOM) * (1 - (y - low) / (high - low))
 
     parts = []
-    for y in _ticks(low, high):
+    heights = _ticks(low, high)
+    for y, word in zip(heights, _words(heights)):
         parts.append(
             f'<line class="grid" x1="{LEFT}" x2="{WIDTH - RIGHT}" y1="{at_y(y):.1f}" y2="{at_y(y):.1f}"/>'
         )
-        parts.append(f'<text x="{LEFT - 8}" y="{at_y(y) + 4:.1f}" text-anchor="end">{_word(y)}</text>')
-    for x in _ticks(first, last, 5):
-        parts.append(f'<text x="{at_x(x):.1f}" y="{HEIGHT - 8}" text-anchor="middle">{_word(x)}</text>')
+        parts.append(f'<text x="{LEFT - 8}" y="{at_y(y) + 4:.1f}" text-anchor="end">{word}</text>')
+    places = _ticks(first, last, 5)
+    for x, word in zip(places, _words(places)):
+        parts.append(f'<text x="{at_x(x):.1f}" y="{HEIGHT - 8}" text-anchor="middle">{word}</text>')
     keys = []
     for (name, curve), colour in zip(curves.items(), COLOURS * len(curves)):
         line = " ".join(f"{at_x(x):.1f},{at_y(y):.1f}" for x, y in curve)
@@ -209,8 +221,9 @@ def chart(title: str, curves: dict[str, Curve]) -> str:
         x, y = curve[-1]
         parts.append(f'<circle cx="{at_x(x):.1f}" cy="{at_y(y):.1f}" r="2.6" fill="{colour}"/>')
         if len(curves) > 1:
-            keys.append(f'<span class="key" style="background: {colour}"></span>{escape(worded(name))}')
-    legend = f'<div class="soft">{"".join(keys)}</div>' if keys else ""
+            label = escape(worded(name.removeprefix("dev_")))
+            keys.append(f'<span class="key"><i style="background: {colour}"></i>{label}</span>')
+    legend = f'<div class="soft">{" ".join(keys)}</div>' if keys else ""
     picture = f'<svg viewBox="0 0 {WIDTH} {HEIGHT}" role="img">{"".join(parts)}</svg>'
     return f'<div class="card"><h2>{escape(title)}</h2>{picture}{legend}</div>'
 

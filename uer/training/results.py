@@ -51,7 +51,7 @@ def results_cards(results: Results) -> str:
         parts = [_html(Table("", (), scores))]
         parts += [_html(Table(**table)) for table in result.get("tables", [])]
         cards.append(f'<div class="card results"><h2>{escape(name)}</h2>{"".join(parts)}</div>')
-    return f'<div class="row">{"".join(cards)}</div>' if cards else ""
+    return f'<div class="row charts">{"".join(cards)}</div>' if cards else ""
 
 
 def _html(table: Table) -> str:
