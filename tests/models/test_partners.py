@@ -24,6 +24,7 @@ from uer.targets import mlm
 from uer.targets.term import IGNORE
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "zoo"
+STREAM = {**SIZES, "embedding": ["word"], "encoder": "transformer"}
 ELECTRA = {**SIZES, "target": ("rtd",), "tie_weights": True, "generator": {"layers_num": 1}}
 
 
@@ -228,6 +229,10 @@ def test_a_teacher_stays_as_it_is() -> None:
         (
             {"decoder": "transformer"},
             "needs a generator, which goes with one encoder, not with --decoder",
+        ),
+        (
+            {"embedding": ("dual",), "encoder": "dual", "stream_0": STREAM, "stream_1": STREAM},
+            "needs a generator, which goes with one encoder, not with --embedding dual",
         ),
         ({"generator": {"heads_num": 5}}, "hidden_size 16 is no multiple of heads_num 5"),
         ({"generator_shares": ("word", "image")}, "generator_shares is 'image'; choose from word, pos"),
