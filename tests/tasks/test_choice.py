@@ -333,5 +333,6 @@ def test_64_blanks_of_chid_are_memorised(tmp_path, capsys):
     assert np.mean([predicted[tag] == answers[tag] for tag in answers]) >= 0.95
     with pytest.raises(ConfigError, match="--test_path and --test_answer_path belong together"):
         finetune("run_chid", folder, "rows.jsonl", test_path=rows, **files, **settings)
-    with pytest.raises(ConfigError, match="--overflow window: what is read is already the stretch of text around each blank"):
+    stretch = "--overflow window: what is read is already the stretch of text around each blank"
+    with pytest.raises(ConfigError, match=stretch):
         finetune("run_chid", folder, "rows.jsonl", overflow="window", **files, **settings)

@@ -100,7 +100,8 @@ def test_options_that_do_not_fit(tmp_path):
     folder.table("rows.tsv", ["label", "text_a", "text_b"], [[i % 2, "a b", "c"] for i in range(4)])
     with pytest.raises(ConfigError, match="--encoder is transformer; a siamese network has two streams"):
         finetune("run_classifier_siamese", folder)
-    with pytest.raises(ConfigError, match="--overflow window: the texts of a batch are each other's opposites"):
+    opposites = "--overflow window: the texts of a batch are each other's opposites"
+    with pytest.raises(ConfigError, match=opposites):
         finetune("run_simcse", folder, overflow="window")
     with pytest.raises(ConfigError, match="--class_weights weighs classes"):
         finetune(

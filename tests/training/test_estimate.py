@@ -135,8 +135,13 @@ def test_operations_follow_the_formula():
     model, batch = model_and_batch("bert")
     found = estimate(model, batch, Precision("fp32"), build_optimizer(model, OptimizerOptions()), device=CPU)
     h, f, layers, pairs = 64, 128, 3, 24 * LENGTH**2  # attention over short rows includes their padding
-    flops = 6 * layers * (4 * h * h + 2 * h * f) * batch.inputs["seg"].sum() + 12 * layers * h * pairs
-    flops += 6 * batch.counts["mlm"] * (h * VOCAB + h * h)
+    tokens, labelled = batch.inputs["seg"].sum(), batch.labels["mlm"] != IGNORE
+    labelled[:, 0] = True  # of the first token the sentences are told apart
+    read = labelled.sum()  # of the last layer only these are computed, over the keys and values of all
+    flops = (
+        6 * ((layers - 1) * (4 * h * h + 2 * h * f) + 2 * h * h) * tokens + 6 * (2 * h * h + 2 * h * f) * read
+    )
+    flops += 12 * h * ((layers - 1) * pairs + read * LENGTH) + 6 * batch.counts["mlm"] * (h * VOCAB + h * h)
     assert found.flops == pytest.approx(flops, rel=0.15)
 
 

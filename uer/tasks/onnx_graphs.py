@@ -115,7 +115,7 @@ class TextGraph(Graph):
 
     def free(self, length: int) -> Free:
         """See `Graph.free`: rows and their length."""
-        # Loops over tokens leave conditions behind that no declared range satisfies, though every length does.
+        # Loops over tokens leave conditions behind that no declared range meets, though every length does.
         looped = isinstance(self.model.encoder, RecurrentEncoder)
         tokens = torch.export.Dim.AUTO if looped else torch.export.Dim("length", max=length)
         axes = {0: torch.export.Dim("batch"), 1: tokens}
