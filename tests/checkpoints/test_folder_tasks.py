@@ -14,7 +14,9 @@ import pytest
 import torch
 
 from tests.checkpoints.folders import make
-from uer.checkpoints import read_companion
+from uer.checkpoints import read_companion, write_state
+from uer.errors import CheckpointError
+from uer.tasks.siamese import twin_config
 from uer.tokenizers import load_tokenizer
 
 TEXTS = ["我 很 喜 欢 这 本 书", "the good book", "不 好 a very bad book", "b c a", "好 书", "坏 the b"]
@@ -327,3 +329,44 @@ def test_sentence_bert(task, pooling, run, export):
     once = np.load("ours.npy")
     run(task, "bert", "--vectors_path", "again.npy", source="out", epochs=1)
     assert once.shape == np.load("again.npy").shape
+
+
+def test_the_pooling_of_choices(tmp_path, load_script):
+    """What --pooling says is what is scored; the class of transformers takes the first token only."""
+    from uer.tasks.choice import ChoiceModel
+
+    make("bert", "Model", tmp_path / "theirs")
+    config = read_companion(tmp_path / "theirs").config
+    inputs = {"src": torch.tensor([[[5, 6, 7], [8, 9, 10]]]), "seg": torch.ones(1, 2, 3).long()}
+    inputs["choice"] = torch.ones(1, 2).long()
+    scores = []
+    for pooling in ("first", "last", "mean"):
+        torch.manual_seed(0)
+        model = ChoiceModel.build(config.replace(pooling=pooling), 23).eval()
+        scores.append(model.logits(inputs))
+    assert not any(torch.allclose(one, other) for one, other in zip(scores, [*scores[1:], scores[0]]))
+    write_state("mean.bin", model.state_dict(), config=model.config, extra={"family": "bert"})
+    with pytest.raises(CheckpointError, match="pools by 'mean', BertForMultipleChoice takes the first token"):
+        load_script("scripts/export.py").main(["--load_model_path", "mean.bin", "--output_path", "out"])
+
+
+@pytest.mark.parametrize("what", ["streams", "norms"])
+def test_no_sentence_bert(what, tmp_path, load_script):
+    """Two models, or one that norms its embeddings twice, have no place there."""
+    from uer.models.build import build_body
+
+    make("bert", "Model", tmp_path / "theirs")
+    config = read_companion(tmp_path / "theirs").config
+    changes = {"tie_weights": what == "norms", "dual_stream_norm": what == "norms"}
+    config = config.replace(**{**twin_config(config), **changes})
+    model = build_body(config, 23)
+    torch.manual_seed(1)
+    for parameter in model.parameters():
+        torch.nn.init.normal_(parameter)
+    write_state("dual.bin", model.state_dict(), config=config, extra={"family": "bert"})
+    said = {
+        "streams": "the two streams differ .*train with --tie_weights",
+        "norms": "norms its embeddings a second",
+    }
+    with pytest.raises(CheckpointError, match=said[what]):
+        load_script("scripts/export.py").main(["--load_model_path", "dual.bin", "--output_path", "out"])
