@@ -34,7 +34,7 @@ ROOT = repository_root()
 RESULTS = ROOT / "benchmarks" / "results" / "tasks.json"
 TASKS = ("ner", "emotions", "choices", "answers")
 MODEL = f"--config_path {ROOT / 'models' / 'bert' / 'tiny_config.json'} --relative_position_embedding"
-TUNING = "--adam_bias_correction --learning_rate 1e-3"
+TUNING = "--adam_bias_correction --learning_rate 1e-3 --precision fp32"
 
 
 @dataclass(frozen=True)
@@ -168,7 +168,7 @@ def ner(data: Path, work: Path, options: BenchmarkOptions) -> list[Row]:
         work,
         [row[0].replace(" ", "") for row in (*rows, *test)],
         script="run_ner",
-        flags="--batch_size 16 --seq_length 128 --overflow window",
+        flags="--batch_size 16 --seq_length 128 --overflow window --crf_target",
         files=f"--train_path {work}/train.tsv --dev_path {work}/dev.tsv --test_path {work}/test.tsv",
         names=("f1", "precision", "recall"),
         options=options,
