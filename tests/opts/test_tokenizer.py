@@ -85,7 +85,9 @@ def test_a_folder_brings_its_tokenizer(companion, vocab, tmp_path):
     alone = chosen_tokenizer(Choice(vocab_path=folder))
     assert alone.name == "char" and alone.encode("ab") == [5, 6]
     assert chosen_tokenizer(Choice(companion, vocab_path=folder)).fingerprint() == alone.fingerprint()
-    with pytest.raises(ConfigError, match="--tokenizer space is another tokenizer than the saved model's own"):
+    with pytest.raises(
+        ConfigError, match="--tokenizer space is another tokenizer than the saved model's own"
+    ):
         chosen_tokenizer(Choice(vocab_path=folder, tokenizer="space"))
     (tmp_path / "more.txt").write_text("\n".join([*WORDS, "c"]) + "\n")
     build_tokenizer("char", vocab_path=tmp_path / "more.txt").save(tmp_path / "other")

@@ -180,7 +180,7 @@ class Predictor:
     def stream(
         self, examples: Examples, compute: Callable[[dict[str, Tensor]], Tensor] | None = None
     ) -> Iterator[tuple[Batch, np.ndarray]]:
-        """Batches of rows of like length, and what the model gives for each (`given`); rows are not counted."""
+        """Batches of rows of like length, and what the model gives for each (`given`); no row is counted."""
         common = {"batch_size": self.batch_size, "precision": self.precision, "compute": compute}
         return given(self.model, self.task, examples, **common)
 
