@@ -36,7 +36,7 @@ def main(argv: list[str] | None = None) -> int:
         labels,
         seq_length=options.seq_length,
         overflow=options.overflow,
-        special_tokens=chosen.written.get("special_tokens", tokenizer.name == "folder"),
+        special_tokens=chosen.written.get("special_tokens", tokenizer.released),
         crf=tagging.crf_target,
     )
     build = partial(NerModel.build, crf=tagging.crf_target, padded=labels.names[-1] == PAD)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 
 from tests.checkpoints.folders import FAMILIES, sentence_piece, vocabulary
@@ -75,4 +77,30 @@ def test_another_kind_of_sentencepiece_model(tmp_path):
     (tmp_path / "config.json").write_text('{"model_type": "t5"}')
     (tmp_path / "spiece.model").write_bytes(sentence_piece(model_type="bpe"))
     with pytest.raises(DataError, match=r"spiece\.model: only unigram sentencepiece models can"):
+        load_tokenizer(tmp_path)
+
+
+def test_tokens_added_to_pieces_are_refused(tmp_path):
+    vocabulary("t5", tmp_path)
+    (tmp_path / "added_tokens.json").write_text('{"newword": 128}')
+    with pytest.raises(DataError, match=r"added_tokens\.json: adds 'newword' to a sentencepiece model"):
+        load_tokenizer(tmp_path)
+    (tmp_path / "added_tokens.json").write_text('{"<extra_id_99>": 28}')
+    assert load_tokenizer(tmp_path).vocab.index["<extra_id_99>"] == 28
+
+
+@pytest.mark.parametrize("family", ["bert", "roberta"])
+def test_tokens_that_were_added(family, tmp_path):
+    from transformers import AutoTokenizer
+
+    count = vocabulary(family, tmp_path)
+    first = len(load_tokenizer(tmp_path))
+    (tmp_path / "added_tokens.json").write_text(json.dumps({"bookish thing": first + 1, "newword": first}))
+    theirs, ours = AutoTokenizer.from_pretrained(tmp_path), load_tokenizer(tmp_path)
+    assert len(ours) == first + 2 and count >= first
+    for text in ("the newword is good", "a bookish thing, newwords"):
+        found = ours.encode(text)
+        assert found == theirs(text, add_special_tokens=False).input_ids and max(found) >= first
+    (tmp_path / "added_tokens.json").write_text(json.dumps({"newword": first + 9}))
+    with pytest.raises(DataError, match=r"added_tokens\.json: gives 'newword' the number .* restore both"):
         load_tokenizer(tmp_path)

@@ -33,6 +33,7 @@ ROLES = {
     "pad": ("pad_token", "eos_token", "unk_token"),
 }
 SENTINELS = ("<extra_id_0>", "extra0")
+ADDED = "added_tokens.json"
 FAIRSEQ = "sentencepiece.bpe.model"
 SPM_NAMES = ("spiece.model", FAIRSEQ, "spm.model")
 PIECES = ("albert", "xlmroberta", "t5", "mt5", "pegasus")
@@ -108,6 +109,7 @@ class _Files:
             pipeline = read_pipeline(content, path)
         else:
             pipeline, path = self._made()
+            self._add(pipeline, pieces=path.suffix == ".model")
             self._surround(pipeline, path)
             content = pipeline.to_str().encode("utf-8")
         special = self.special(pipeline)
@@ -119,6 +121,30 @@ class _Files:
             frame=asdict(self._frame(pipeline, special)),
             names=self.named(pipeline),
         )
+
+    def _add(self, pipeline: tokenizers.Tokenizer, *, pieces: bool) -> None:
+        """The tokens that were added to a vocabulary, each with its number.
+
+        Raises:
+            DataError: the numbers do not go on where the vocabulary ends; or `pieces`: a sentencepiece
+                model cuts the text, and blanks beside new tokens would be cut otherwise than there.
+        """
+        from tokenizers import AddedToken
+
+        for token, number in sorted(self._json(ADDED).items(), key=lambda entry: entry[1]):
+            if pieces and pipeline.token_to_id(token) is None:
+                raise DataError(
+                    f"adds '{token}' to a sentencepiece model, which is not read; write tokenizer.json with "
+                    "transformers (save_pretrained of the tokenizer).",
+                    path=self.folder / ADDED,
+                )
+            pipeline.add_tokens([AddedToken(token)])
+            if (given := pipeline.token_to_id(token)) != number:
+                raise DataError(
+                    f"gives '{token}' the number {number}, but behind the vocabulary it has {given}; restore "
+                    "both files from one place.",
+                    path=self.folder / ADDED,
+                )
 
     def _made(self) -> tuple[tokenizers.Tokenizer, Path]:
         """A pipeline made of other files, and the file that has the tokens."""
