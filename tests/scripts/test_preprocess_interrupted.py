@@ -117,7 +117,7 @@ def test_kill_9_of_the_whole_run(vocab, monkeypatch):
 
 
 def test_ctrl_c_ends_with_130_and_keeps_what_is_finished(vocab):
-    Path("corpus.txt").write_text(sentences(20_000), encoding="utf-8")
+    Path("corpus.txt").write_text(sentences(200_000), encoding="utf-8")
     program = (
         "import sys, preprocess; from uer.cli import run; from uer.data import spans; spans.SPAN = 50_000; "
     )
