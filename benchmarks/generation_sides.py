@@ -16,8 +16,8 @@ from common import REPOSITORY, real_data
 LM_CONFIG = REPOSITORY / "models" / "gpt2" / "distil_config.json"
 BERT_CONFIG = REPOSITORY / "models" / "bert" / "medium_config.json"
 REVIEWS = 512  # texts made into vectors
-TRAINED = {"hidden_size": 256, "emb_size": 256, "feedforward_size": 1024, "heads_num": 4, "layers_num": 4}
-STEPS, HELD_OUT = 250, 150  # of the model whose perplexity is compared; the last documents are left to score
+TRAINED = {"hidden_size": 128, "emb_size": 128, "feedforward_size": 512, "heads_num": 4, "layers_num": 4}
+STEPS, HELD_OUT = 300, 150  # of the model whose perplexity is compared; the last documents are left to score
 
 
 def script(name: str, **flags: object) -> str:
