@@ -46,10 +46,11 @@ class of `transformers`, tiny and random, built in the tests; "frozen" numbers o
 repository or, for some, beside it.
 
 Where PaddleNLP 2.8.1 is not the original: its ALBERT computes the norm of the masked-word head alone with an
-epsilon of 1e-5 (ours: the configuration's); its RoBERTa begins at row 1 of the positions (ours at row 0, where
-the released weights were trained); of ERNIE-Gram it leaves out the relative positions (so do we); the recurrent
-layers of SKEP's tagger are not read here. ERNIE-M's text is cut as PaddleNLP does; transformers 4 keeps some
-blanks as tokens. ernie-tiny's list of words is read from `dict.wordseg.txt`, one a line, not from the pickle.
+epsilon of 1e-5 (ours: the configuration's); its RoBERTa begins at row 1 of the positions (ours at row 0, as
+the released weights were trained); of ERNIE-Gram it leaves out the relative positions (so do we); the
+recurrent layers of SKEP's tagger are not read here. ERNIE-M's text is cut as PaddleNLP does; transformers 4
+keeps some blanks as tokens. ernie-tiny's list of words is read from `dict.wordseg.txt`, one a line, not from
+the pickle.
 
 """
 COLUMNS = (
