@@ -36,6 +36,7 @@ FAMILIES = (
     "paddle-roberta",
     "paddle-tinybert",
     "paddle-skep",
+    "paddle-ernie-gram",
 )
 HEADS = ("none", "mlm", "sp", "mlm+sp", "lm", "rtd", "cls", "tok", "qa", "choice")
 
