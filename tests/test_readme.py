@@ -323,3 +323,12 @@ def test_the_table_of_tasks_names_what_there_is(readme):
             folder = "inference" if name.endswith("_infer.py") else "finetune"
             assert (ROOT / folder / name).is_file(), name
             assert f"{folder}/{name}" in page.read_text("utf-8"), (page, name)
+
+
+@pytest.mark.parametrize("readme", READMES)
+def test_the_zoo_has_as_many_families_as_it_says(readme):
+    rows = re.findall(r"^\| F\d+ \|", (ROOT / "docs" / "zoo.md").read_text(encoding="utf-8"), re.M)
+    (said,) = re.findall(
+        r"(\d+) (?:families of released|个已发布模型家族)", (ROOT / readme).read_text(encoding="utf-8")
+    )
+    assert int(said) == len(rows)
