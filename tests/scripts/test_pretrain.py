@@ -73,7 +73,8 @@ def test_both_generations_of_flags(capsys, name, flags, targets):
 def test_training_learns(capsys):
     assert (
         run(
-            pretrain.main, words("--config_path", "gpt2.json", "--learning_rate", "0.02", name="lm", steps=120)
+            pretrain.main,
+            words("--config_path", "gpt2.json", "--learning_rate", "0.02", name="lm", steps=120),
         )
         == 0
     )
