@@ -37,7 +37,9 @@ def main(argv: list[str] | None = None) -> None:
     config = chosen_language_model(chosen)
     if config.decoder is None:
         raise ConfigError("the model has no --decoder; generate_lm.py continues texts without one.")
-    prompts = read_prompts(files.test_path, source, length=files.seq_length, separated=True, to_write=0)
+    prompts = read_prompts(
+        files.test_path, source, length=files.seq_length, separated=True, blanks=True, to_write=0
+    )
     model = filled_model(chosen, config, files.load_model_path, len(source), len(target))
     writer = Writer(target, files.output_format, start=[target.frame.start])
     write_texts(chosen, model, target, prompts, writer, length=length)

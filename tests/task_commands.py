@@ -73,7 +73,8 @@ PREDICTED = {
     "run_chid_infer": check_json,
 }
 IN_README = {
-    **{f"finetune/{name}.py": check_model for name in TRAINED[:3]},
+    **{f"finetune/{name}.py": check_model for name in (*TRAINED[:3], "run_text2text")},
     **{f"inference/{name}.py": check for name, check in list(PREDICTED.items())[:3]},
+    "inference/run_text2text_infer.py": check_rows,
 }
 """the commands that both READMEs have"""

@@ -141,6 +141,16 @@ def check_story(words: list[str]) -> None:
     assert all(len(block.splitlines()[1]) > 0 for block in blocks)
 
 
+def check_filled(words: list[str]) -> None:
+    """Under each source what the decoder wrote, without what ended it."""
+    sources = Path(typed(words, "--test_path")).read_text(encoding="utf-8").splitlines()
+    blocks = Path(typed(words, "--prediction_path")).read_text(encoding="utf-8").strip("\n").split("\n\n")
+    assert [block.splitlines()[0] for block in blocks] == sources
+    assert all("<extra_id_0>" in source for source in sources)
+    assert all(re.fullmatch(r"\[CLS\].+", block.splitlines()[1]) for block in blocks)
+    assert not any("[SEP]" in block for block in blocks)
+
+
 def check_vocabulary(words: list[str]) -> None:
     """The reserved tokens, then others."""
     lines = Path(typed(words, "--output_path")).read_text(encoding="utf-8").splitlines()
@@ -254,6 +264,7 @@ CHECKS = {
     "finetune/run_classifier_grid.py": check_grid,
     "inference/run_classifier_infer.py": check_prediction,
     "scripts/generate_lm.py": check_story,
+    "scripts/generate_seq2seq.py": check_filled,
     "scripts/build_vocab.py": check_vocabulary,
 }
 

@@ -15,6 +15,7 @@ from tests.loading import load_script
 from uer.checkpoints import write_state
 from uer.cli import run
 from uer.config.model import ModelConfig
+from uer.generation.text import prompt_ids, with_sentinels
 from uer.tokenizers import build_tokenizer
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -94,6 +95,33 @@ def test_a_target_vocabulary_of_its_own(script, files):
     ids = TENSORS["out.ids"][0].tolist()
     expected = CASE["prompt_text"] + "\n" + "".join(words[number] for number in ids)
     assert generate(script, files, *argv, model="old.bin") == expected
+
+
+TEXTS = [
+    "文笔<extra_id_0>，结尾 <extra_id_11>值得<extra_id_1>",
+    "<extra_id_0><extra_id_0>",
+    "a <extra_id_200>",
+]
+
+
+@pytest.mark.parametrize("text", TEXTS)
+def test_blanks_are_cut_as_transformers_cuts_them(text):
+    from transformers import BertTokenizer
+
+    path = ROOT / "models" / "zh_en_vocab.txt"
+    blanks = [f"<extra_id_{number}>" for number in range(100)]
+    theirs = BertTokenizer(str(path), extra_special_tokens=blanks)(text, add_special_tokens=False)
+    ours = build_tokenizer("bert", vocab_path=path)
+    assert with_sentinels(ours, text) == theirs["input_ids"]
+    framed = [ours.cls_id, *theirs["input_ids"], ours.sep_id]
+    assert prompt_ids(ours, text, separated=True, blanks=True) == framed
+
+
+def test_blanks_of_sentencepiece_are_left_to_it(shared):
+    """The model of UER's T5 knows its blanks by itself."""
+    ours = build_tokenizer("bert", spm_model_path=shared / "data" / "models" / "cluecorpussmall_spm.model")
+    text = "今天<extra_id_0>很好"
+    assert with_sentinels(ours, text) == ours.encode(text)
 
 
 def test_the_stream_shows_what_is_written(script, files, capsys):

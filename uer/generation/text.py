@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,18 +24,42 @@ class Prompt:
     ids: list[int]
 
 
-def prompt_ids(tokenizer: Tokenizer, text: str, *, separated: bool) -> list[int]:
-    """`[CLS] text`, and `[SEP]` behind it when `separated`.
+def prompt_ids(tokenizer: Tokenizer, text: str, *, separated: bool, blanks: bool = False) -> list[int]:
+    """`[CLS] text`, and `[SEP]` behind it when `separated`; with `blanks` sentinels in it are themselves.
 
     The tokenizer of a Hugging Face folder puts around texts what it does there (`Tokenizer.frame`); where
     that is nothing and the text is empty, there is what a text begins with.
     """
     frame = tokenizer.frame
-    return [*frame.before, *tokenizer.encode(text), *(frame.after if separated else ())] or [frame.start]
+    ids = with_sentinels(tokenizer, text) if blanks else tokenizer.encode(text)
+    return [*frame.before, *ids, *(frame.after if separated else ())] or [frame.start]
+
+
+def with_sentinels(tokenizer: Tokenizer, text: str) -> list[int]:
+    """The ids of a text in which a person wrote T5's numbered blanks (`<extra_id_0>`).
+
+    Tokenizers of vocabulary files cut special words in texts into letters; here a blank is one token. Those
+    that know it (sentencepiece models, Hugging Face folders) read the whole text.
+    """
+    words = {tokenizer.vocab.tokens[number]: number for number in tokenizer.sentinel_ids}
+    words = {word: number for word, number in words.items() if word in text}
+    if all(number in tokenizer.encode(word) for word, number in words.items()):
+        return tokenizer.encode(text)
+    longest_first = sorted(words, key=len, reverse=True)  # extra1 is the beginning of extra10
+    parts = re.split(f"({'|'.join(map(re.escape, longest_first))})", text)
+    return [
+        number for part in parts for number in ([words[part]] if part in words else tokenizer.encode(part))
+    ]
 
 
 def read_prompts(
-    path: str | Path, tokenizer: Tokenizer, *, length: int, separated: bool, to_write: int = 1
+    path: str | Path,
+    tokenizer: Tokenizer,
+    *,
+    length: int,
+    separated: bool,
+    blanks: bool = False,
+    to_write: int = 1,
 ) -> list[Prompt]:
     """Every line as a prompt (`prompt_ids`).
 
@@ -47,7 +72,7 @@ def read_prompts(
     """
     prompts = []
     for number, line in read_lines(path):
-        ids = prompt_ids(tokenizer, line, separated=separated)
+        ids = prompt_ids(tokenizer, line, separated=separated, blanks=blanks)
         if len(ids) + to_write > length:
             behind = " and leaves none to generate" if to_write else ""
             raise DataError(
