@@ -19,6 +19,7 @@ from uer.opts.compat import COMPATIBILITY, add_compatibility_flags, compatibilit
 from uer.opts.dialects import translate
 from uer.opts.flags import FlagParser, add_flags
 from uer.utils.files import repository_root, write_fault
+from uer.utils.jsons import parse_json
 from uer.utils.logging import init_logger, logger
 
 G = TypeVar("G", bound=Options)
@@ -71,7 +72,7 @@ def read_json(path: Path) -> dict[str, Any]:
         DataError: not UTF-8, not JSON (with the line), or no object.
     """
     try:
-        values = json.loads(path.read_text(encoding="utf-8-sig"))
+        values = parse_json(path.read_text(encoding="utf-8-sig"))
     except UnicodeDecodeError as error:
         raise DataError(f"is not UTF-8 (byte {error.start}); save the JSON as UTF-8.", path=path) from error
     except json.JSONDecodeError as error:

@@ -127,6 +127,7 @@ def test_several_files_and_patterns(numbers):
     ("name", "content", "processor", "message"),
     [
         ("x.jsonl", b'{"text": "1"}\n{"text"\n', "lm", r"x\.jsonl:2: this is not JSON \(.*column"),
+        ("x.jsonl", b"\n" + b"[" * 9999, "lm", r"x\.jsonl:2: this is not JSON \(brackets lie too deep"),
         (
             "x.jsonl",
             b'{"text": "1"}\n\n[1]\n',

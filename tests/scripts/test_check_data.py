@@ -60,7 +60,14 @@ def test_formats(capsys, name, content, described):
             '{"text": "x"}\n{"text\n[]\n{"a": 1}\n',
             {2: "is not JSON", 3: "a JSON list", 4: "lacks the field text"},
         ),
+        (
+            "d.jsonl",
+            '{"text": "x"}\n{"text": ' + "[" * 9999 + '\n{"text": ' + "7" * 5000 + "}\n",
+            {2: "brackets lie too deep", 3: "an integer has thousands of digits"},
+        ),
+        ("t.tsv", b"label\ttext_a\t\xff\n0\tx\ty\n", {1: "byte 0xff at position"}),
         ("d.json", "[\n1,\n2,,\n]", {3: "is not JSON"}),
+        ("d.json", "[\n" + "[" * 9999, {1: "brackets lie too deep"}),
         ("d.json", b'[\n1,\n"\xff"\n]', {3: "byte 0xff at offset"}),
     ],
 )

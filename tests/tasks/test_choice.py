@@ -166,7 +166,8 @@ def test_faulty_documents(tmp_path, letters, value, message):
     [
         (b"[1,\n}", r"c3.json:2: is not valid JSON: .* at column 1"),
         (b"\n\xff", r"c3.json:2: byte 0xff at offset 1 is not UTF-8"),
-        (b"[" * 100_000, r"c3.json: is JSON that cannot be read"),
+        (b"[" * 100_000, r"c3.json:1: is not valid JSON: brackets lie too deep in one another"),
+        (b"[" + b"7" * 5000 + b"]", r"c3.json:1: is not valid JSON: an integer has thousands of digits"),
         (b"", r"c3.json:1: is not valid JSON"),
     ],
 )

@@ -19,6 +19,7 @@ from uer.data.spans import LONGEST
 from uer.data.store import MAGIC
 from uer.errors import DataError
 from uer.tokenizers.base import Tokenizer
+from uer.utils.jsons import parse_json
 
 # Column names of task files; a table whose first line holds one of them has a header.
 COLUMNS = (*FIELDS, "logits", "qid")
@@ -81,7 +82,7 @@ def check_file(path: str | Path, tokenizer: Tokenizer | None = None, samples: in
         if fault is None and not text.strip() and rule.blank_lines:
             report.blank += 1
             continue
-        if number == 1 and rule.header:
+        if number == 1 and rule.header and fault is None:
             continue
         fields, fault = ([], fault) if fault else rule.fields(text)
         if fault:
@@ -119,14 +120,14 @@ def _whole_json(source: Source) -> Report | None:
     if source.format != "jsonl" or source.path.suffix != ".json":
         return None
     with source.open() as (stream, _):
-        data = stream.read()
-    first = data.split(b"\n", 1)[0]
-    with contextlib.suppress(ValueError):
-        if isinstance(json.loads(first), dict) and len(first) + 1 < len(data):
-            return None  # JSON lines
+        data, more = stream.readline(), stream.read(1)
+        with contextlib.suppress(ValueError, RecursionError):
+            if more and isinstance(json.loads(data), dict):
+                return None  # JSON lines
+        data += more + stream.read()
     report = Report("a JSON document (task file)", lines=data.count(b"\n") + (not data.endswith(b"\n")))
     try:
-        value = json.loads(data.decode("utf-8-sig"))
+        value = parse_json(data.decode("utf-8-sig"))
     except UnicodeDecodeError as error:
         line = data.count(b"\n", 0, error.start) + 1
         report.bad.append((line, f"byte 0x{data[error.start]:02x} at offset {error.start} is not UTF-8"))
@@ -275,7 +276,7 @@ class _Json(_Rule):
     def fields(self, text: str) -> tuple[list[str], str | None]:
         """The values of the named fields; what is no object, or lacks one of them, is a fault."""
         try:
-            row = json.loads(text)
+            row = parse_json(text)
         except json.JSONDecodeError as error:
             return [], f"is not JSON ({error.msg} at column {error.colno})"
         if not isinstance(row, dict):
@@ -300,7 +301,7 @@ def _recognise(source: Source) -> _Rule:
     if named or full[0].lstrip().startswith("{"):
         for text in full:
             with contextlib.suppress(ValueError):
-                if isinstance(row := json.loads(text), dict) and row:
+                if isinstance(row := parse_json(text), dict) and row:
                     return _Json(list(row))
         if named:
             return _Json(["text"])

@@ -10,6 +10,7 @@ from typing import Any
 
 from uer.data.readers import encoding_error, open_binary, read_lines
 from uer.errors import DataError
+from uer.utils.jsons import parse_json
 
 KINDS = {dict: "an object", list: "a list", str: "a string", int: "a whole number", bool: "true or false"}
 
@@ -132,10 +133,8 @@ def read_stream(path: str | Path) -> Iterator[Node]:
 
 def _parse(text: str, path: str | Path, line: int | None) -> Any:
     try:
-        return json.loads(text)
+        return parse_json(text)
     except json.JSONDecodeError as error:
         at = error.lineno if line is None else line
         message = f"is not valid JSON: {error.msg} at column {error.colno}."
         raise DataError(message, path=path, line=at) from error
-    except (RecursionError, ValueError) as error:  # ValueError: an integer of thousands of digits
-        raise DataError(f"is JSON that cannot be read ({error}).", path=path, line=line) from error

@@ -22,6 +22,7 @@ from uer.data.words import Beside, WordFinder, beside
 from uer.errors import DataError, suggestion
 from uer.tokenizers.base import Tokenizer
 from uer.utils.files import require_file, sha256
+from uer.utils.jsons import parse_json
 
 LEVELS = ("phrase", "entity")
 BITS = {"phrase": (PHRASE, IN_PHRASE), "entity": (ENTITY, IN_ENTITY)}
@@ -69,7 +70,7 @@ def _entry(line: str) -> tuple[str, str]:
 
 def _json_entry(line: str) -> tuple[str, str]:
     try:
-        entry = json.loads(line)
+        entry = parse_json(line)
     except json.JSONDecodeError as error:
         raise DataError(f"this is not JSON ({error.msg} at column {error.colno}).") from error
     if not isinstance(entry, dict) or not isinstance(entry.get("text"), str) or not entry["text"].strip():

@@ -14,6 +14,7 @@ import numpy as np
 from uer.data.decode import Lines
 from uer.data.knowledge import TextSpan, parse_spans
 from uer.errors import DataError, suggestion
+from uer.utils.jsons import parse_json
 
 Row = dict[str, Any]
 
@@ -250,7 +251,7 @@ def _json_rows(lines: Lines, counts: Counter, errors: str) -> Iterator[tuple[int
             counts["blank_lines"] += 1
             continue
         try:
-            row = json.loads(text)
+            row = parse_json(text)
         except json.JSONDecodeError as error:
             raise DataError(
                 f"this is not JSON ({error.msg} at column {error.colno}).", line=number

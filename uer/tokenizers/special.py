@@ -9,6 +9,7 @@ from typing import Any
 
 from uer.errors import DataError
 from uer.utils.files import atomic_write
+from uer.utils.jsons import parse_json
 
 MAP_NAME = "special_tokens_map.json"
 
@@ -76,7 +77,7 @@ class SpecialTokens:
 
 def _read_object(path: Path) -> dict[str, Any]:
     try:
-        values = json.loads(path.read_text(encoding="utf-8-sig"))
+        values = parse_json(path.read_text(encoding="utf-8-sig"))
     except OSError as error:
         raise DataError(
             f"the special-token map cannot be read ({error.strerror}); name one that exists or its folder.",
