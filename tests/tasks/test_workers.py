@@ -17,10 +17,8 @@ import torch
 from uer.checkpoints import read_state
 from uer.cli import run
 from uer.errors import ConfigError, UerError
-from uer.tasks import finetune
 from uer.training import loop
 from uer.training.state import Checkpoints
-from uer.training.workers import Workers
 
 ROOT = Path(__file__).resolve().parents[2]
 WORDS = [chr(code) for code in range(0x4E00, 0x4E30)]
@@ -195,19 +193,11 @@ def test_scripts_that_train_many_models_refuse_what_is_for_one(load_script, scri
         load_script(f"finetune/{script}.py").main(argv)
 
 
-@pytest.mark.parametrize(
-    ("size", "pieces", "message"),
-    [
-        (2, "1", "so workers cannot share a batch; leave --world_size out."),
-        (1, "2", "so it cannot be computed in pieces; leave --micro_batches (and --batch_size auto) out."),
-    ],
-)
-def test_a_batch_whose_rows_are_compared_stays_whole(load_script, monkeypatch, size, pieces, message):
-    workers = Workers()
-    workers.size = size
-    monkeypatch.setattr(finetune, "choose_workers", lambda *_, **__: workers)
-    argv = words("out.bin", "--micro_batches", pieces)
+def test_a_batch_whose_rows_are_compared_is_not_cut(load_script):
     Path("train.tsv").write_text("text_a\n" + "\n".join(WORDS) + "\n")
     with pytest.raises(ConfigError) as caught:
-        load_script("finetune/run_simcse.py").main(argv)
-    assert str(caught.value) == f"this model compares the rows of a batch with one another, {message}"
+        load_script("finetune/run_simcse.py").main(words("out.bin", "--micro_batches", "2"))
+    assert str(caught.value) == (
+        "this model compares the rows of a batch with one another, so it cannot be computed in pieces; leave "
+        "--micro_batches (and --batch_size auto) out."
+    )

@@ -10,6 +10,7 @@ from uer.layers.dropout import Dropout
 from uer.layers.layout import Layout
 from uer.layers.norms import at_least_fp32
 from uer.layers.pooling import pool
+from uer.layers.rows import rows_of_all
 from uer.targets.term import Run, Term, term
 
 TEMPERATURE = 0.07
@@ -19,8 +20,9 @@ class CspTarget(nn.Module):
     """linear_2(gelu(linear_1(x))) of the first token; rows 2i and 2i + 1 are the same text, hidden and
     replaced at other places.
 
-    The cosines with all other rows of the batch, divided by the temperature, are the logits of a choice in
-    which the partner is right (Chen et al. 2020). There are no labels but the order of the rows.
+    The cosines with all other rows of the batch, those of all workers, divided by the temperature, are the
+    logits of a choice in which the partner is right (Chen et al. 2020). There are no labels but the order of
+    the rows.
 
     Args:
         size: width of the vectors that are compared.
@@ -48,7 +50,7 @@ class CspTarget(nn.Module):
         vectors = at_least_fp32(self.vectors(pool("first", hidden, seg, layout)))
         with torch.autocast(vectors.device.type, enabled=False):
             vectors = F.normalize(vectors, dim=1)
-            cosines = vectors @ vectors.T / TEMPERATURE
-        number = torch.arange(len(vectors), device=vectors.device)
-        cosines = cosines.masked_fill(torch.eye(len(vectors), dtype=torch.bool, device=number.device), -1e4)
-        return {"csp": term(cosines, number ^ 1)}
+            rows, start = rows_of_all(vectors)
+            cosines = vectors @ rows.T / TEMPERATURE
+        own = start + torch.arange(len(vectors), device=vectors.device)
+        return {"csp": term(cosines.scatter(1, own[:, None], -1e4), own ^ 1)}

@@ -161,18 +161,16 @@ def _facts(means: Means, period: int, options: RunOptions) -> dict[str, Any]:
     }
 
 
-def _check_whole_batches(workers: Workers, training: TrainOptions) -> None:
-    """The loss of a row depends on all others of its batch, so none may be elsewhere.
+def _check_whole_batches(training: TrainOptions) -> None:
+    """The loss of a row depends on all others of its batch, so they are computed together.
 
     Raises:
-        ConfigError: workers would share a batch, or it would be computed in pieces.
+        ConfigError: a batch would be computed in pieces.
     """
-    reason = "this model compares the rows of a batch with one another, so"
-    if workers.size > 1:
-        raise ConfigError(f"{reason} workers cannot share a batch; leave --world_size out.")
     if training.micro_batches != "1":
         raise ConfigError(
-            f"{reason} it cannot be computed in pieces; leave --micro_batches (and --batch_size auto) out."
+            "this model compares the rows of a batch with one another, so it cannot be computed in pieces; "
+            "leave --micro_batches (and --batch_size auto) out."
         )
 
 
@@ -200,7 +198,7 @@ class Finetuning:
         distribution = distribution or DistributedOptions()
         self.workers = choose_workers(distribution, announce=False)
         if getattr(model, "compares_rows", False):
-            _check_whole_batches(self.workers, training)
+            _check_whole_batches(training)
         self.task, self.config, self.options = task, config, options
         self.inherited = inherited(options.pretrained_model_path)
         self.model = model.to(self.workers.device)

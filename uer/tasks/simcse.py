@@ -18,6 +18,7 @@ from uer.config.model import ModelConfig
 from uer.data.batch import Batch
 from uer.data.readers import read_header
 from uer.errors import ConfigError
+from uer.layers.rows import rows_of_all
 from uer.metrics import Correlation
 from uer.models.model import Inputs, Model
 from uer.targets.term import Term, term
@@ -36,7 +37,7 @@ class SimcseModel(Model):
     """
 
     compares_rows = True
-    """the loss of a row depends on the others of its batch, so a batch is not shared among workers"""
+    """the loss of a row depends on the others of its batch, so a batch is not cut into pieces"""
 
     def __init__(self, body: Model, *, pooling: str, temperature: float = 0.05) -> None:
         super().__init__(body.config, embedding=body.embedding, encoder=body.encoder)
@@ -53,15 +54,23 @@ class SimcseModel(Model):
         first, second = (pooled(self, self.pooling, side).float() for side in sides)
         return first, second
 
-    def similarities(self, inputs: Inputs) -> Tensor:
-        """[B, B]: cosine of first text i and second text j, over the temperature."""
+    def compared(self, inputs: Inputs) -> tuple[Tensor, Tensor]:
+        """[B, R]: cosine of first text i and second text j, of the rows of all workers, over the temperature;
+        and [B]: which of them is the partner of i.
+        """
         first, second = (F.normalize(x, dim=1) for x in self.vectors(inputs))
-        return first @ second.T / self.temperature
+        second, start = rows_of_all(second)
+        with torch.autocast(first.device.type, enabled=False):
+            scores = first @ second.T / self.temperature
+        return scores, start + torch.arange(len(first), device=first.device)
+
+    def similarities(self, inputs: Inputs) -> Tensor:
+        """The first of what `compared` gives."""
+        return self.compared(inputs)[0]
 
     def forward(self, inputs: Inputs, labels: Inputs, *, layout: str = "auto") -> dict[str, Term]:
         """The term "cls": each first text is to find its own second text among those of the batch."""
-        scores = self.similarities(inputs)
-        return {"cls": term(scores, torch.arange(len(scores), device=scores.device))}
+        return {"cls": term(*self.compared(inputs))}
 
     def predict(self, inputs: Inputs) -> Tensor:
         """Cosines of the pairs, [B, 1]."""

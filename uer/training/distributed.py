@@ -10,6 +10,7 @@ import os
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager
+from functools import partial
 from typing import Any
 
 import torch
@@ -19,6 +20,7 @@ from torch.nn.parallel import DistributedDataParallel
 
 from uer.config.training import DistributedOptions
 from uer.errors import EnvironmentFault
+from uer.layers.rows import gathered_by
 from uer.training.place import ALONE, Place
 from uer.training.workers import Workers
 
@@ -76,6 +78,23 @@ class DistributedWorkers(Workers):
         flag = flag.clone()
         dist.all_reduce(flag, op=dist.ReduceOp.MAX)
         return flag
+
+    def comparing(self, live: bool) -> AbstractContextManager:
+        """Losses that compare the rows of a batch find those of all processes in the block."""
+        return gathered_by(partial(self.rows_of_all, live=live))
+
+    def rows_of_all(self, rows: Tensor, *, live: bool = True) -> tuple[Tensor, int]:
+        """The rows of all processes, and the place of our first one; see `uer.layers.rows`.
+
+        Rows that are not live stand behind all others, and only their own process has them.
+        """
+        counts = [torch.zeros(1, dtype=torch.int64, device=rows.device) for _ in range(self.size)]
+        dist.all_gather(counts, torch.full_like(counts[0], len(rows) if live else 0))
+        numbers = torch.cat(counts).tolist()
+        everyone = GatheredRows.apply(rows if live else rows[:0], numbers, self.rank)
+        if live:
+            return everyone, sum(numbers[: self.rank])
+        return torch.cat([everyone, rows]), len(everyone)
 
     def agree(self, what: str, value: str) -> None:
         """Make sure that all processes were told the same, before the first exchange hangs over it.
@@ -136,6 +155,27 @@ class DistributedWorkers(Workers):
                 sys.modules["deepspeed"].comm.destroy_process_group()
             else:
                 dist.destroy_process_group()
+
+
+class GatheredRows(torch.autograd.Function):
+    """The rows of all processes; a gradient of them is the sum of what all processes have for it."""
+
+    @staticmethod
+    def forward(ctx: Any, rows: Tensor, counts: list[int], rank: int) -> Tensor:
+        """[counts[rank], …] → [sum(counts), …]"""
+        ctx.first, ctx.count = sum(counts[:rank]), counts[rank]
+        padded = rows.new_zeros(max(counts), *rows.shape[1:])  # all processes send as much
+        padded[: len(rows)] = rows
+        parts = [torch.empty_like(padded) for _ in counts]
+        dist.all_gather(parts, padded)
+        return torch.cat([part[:count] for part, count in zip(parts, counts)])
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None, None]:
+        """Of the rows of this process."""
+        grad = grad.clone(memory_format=torch.contiguous_format)
+        dist.all_reduce(grad)
+        return grad[ctx.first : ctx.first + ctx.count], None, None
 
 
 def meeting_store(place: Place, timeout: datetime.timedelta) -> dist.Store | None:

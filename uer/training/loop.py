@@ -260,7 +260,7 @@ class _Loop:
                 self._pass(batch, weights, counted, last)
 
     def _pass(self, batch: TensorBatch, weights: dict[str, float], counted: bool, last: bool) -> None:
-        with self.precision.autocast():
+        with self.precision.autocast(), self.workers.comparing(bool(batch.live)):
             terms: dict[str, Term] = self.engine.module(batch.inputs, batch.labels)
             if not batch.live:
                 terms = {name: Term(*(value * 0 for value in term)) for name, term in terms.items()}

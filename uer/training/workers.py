@@ -43,6 +43,14 @@ class Workers:
         """1 where any process has 1."""
         return flag
 
+    def comparing(self, live: bool) -> AbstractContextManager:
+        """Losses that compare the rows of a batch find those of all processes in the block.
+
+        Args:
+            live: whether the rows of this process count.
+        """
+        return contextlib.nullcontext()
+
     def first_says(self, decision: bool) -> bool:
         """What the first process decided."""
         return bool(self.any(torch.tensor(float(decision and self.is_first), device=self.device)))
