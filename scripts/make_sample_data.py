@@ -21,6 +21,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[1]
 sys.path[:0] = [str(ROOT), str(Path(__file__).resolve().parent)]
 
+from sample_tasks import task_files
 from sample_words import CHINESE, ENGLISH, Words
 
 from uer.cli import Command, run
@@ -28,6 +29,8 @@ from uer.config.sample_data import SampleDataOptions
 from uer.utils.files import atomic_write
 from uer.utils.logging import logger
 
+REVIEWS = ("douban_book_review", "product_review", "product_pairs")
+"""the sets whose texts the vocabulary is of; the others are written in the same characters"""
 NEGATED, CONTRASTED = 0.05, 0.05
 WITHHELD = 0.6
 """share of the judging words that no labelled training row uses"""
@@ -214,8 +217,11 @@ def main(argv: list[str] | None = None) -> int:
         folder / "datasets" / "product_review", english, {**sizes, "train": 1400}, ("negative", "positive")
     )
     write_pairs(folder / "datasets" / "product_pairs", english, {"train": 800, "dev": 200, "test": 200})
-    files = [file for name in ("corpora", "datasets") for file in sorted((folder / name).rglob("*.t*"))]
-    texts = [file.read_text(encoding="utf-8") for file in files if file.suffix in (".txt", ".tsv")]
+    for name, lines in task_files(CHINESE, options.seed).items():
+        write_lines(folder / "datasets" / name, lines)
+    files = [*sorted((folder / "corpora").glob("*.txt"))]
+    files += [file for name in REVIEWS for file in sorted((folder / "datasets" / name).glob("*.tsv"))]
+    texts = [file.read_text(encoding="utf-8") for file in files]
     write_lines(folder / "models" / "zh_en_vocab.txt", vocabulary(texts))
     return 0
 
