@@ -14,6 +14,7 @@ from typing import Any
 import torch
 
 from tests.checkpoints.parity import draw
+from tests.checkpoints.sizes import BERT, DISTILBERT, ROBERTA
 
 WORDS = [
     "好",
@@ -38,21 +39,6 @@ WORDS = [
 BRACKETS = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
 HUB_FOLDER = "/someone/tiny/resolve/main/"  # what the hub of the tests serves
 TEXTS = ["我 很 喜 欢 这 本 书 the good book", "不 好 a very bad book"]
-BERT = {
-    "hidden_size": 32,
-    "num_hidden_layers": 2,
-    "num_attention_heads": 4,
-    "intermediate_size": 64,
-    "max_position_embeddings": 64,
-}
-ROBERTA = {**BERT, "max_position_embeddings": 66, "type_vocab_size": 1, "layer_norm_eps": 1e-5}
-DISTILBERT = {
-    "dim": 32,
-    "n_layers": 2,
-    "n_heads": 4,
-    "hidden_dim": 64,
-    "max_position_embeddings": 64,
-}
 GPT2 = {"n_embd": 32, "n_layer": 2, "n_head": 4, "n_positions": 64, "bos_token_id": 0, "eos_token_id": 0}
 T5 = {
     "d_model": 32,

@@ -5,26 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
+from tests.checkpoints import sizes
 from uer.checkpoints.families import pick_family
 
 V = 97  # the size of all vocabularies
-BERT = {
-    "vocab_size": V,
-    "hidden_size": 32,
-    "num_hidden_layers": 2,
-    "num_attention_heads": 4,
-    "intermediate_size": 64,
-    "max_position_embeddings": 64,
-}
-ROBERTA = {**BERT, "max_position_embeddings": 66, "type_vocab_size": 1, "layer_norm_eps": 1e-5}
-DISTILBERT = {
-    "vocab_size": V,
-    "dim": 32,
-    "n_layers": 2,
-    "n_heads": 4,
-    "hidden_dim": 64,
-    "max_position_embeddings": 64,
-}
+BERT = {"vocab_size": V, **sizes.BERT}
+ROBERTA = {"vocab_size": V, **sizes.ROBERTA}
+DISTILBERT = {"vocab_size": V, **sizes.DISTILBERT}
 GPT2 = {"vocab_size": V, "n_embd": 32, "n_layer": 2, "n_head": 4, "n_positions": 64, "pad_token_id": 0}
 # The inner width of attention (4 · 12) is not the model's; the depths differ.
 T5 = {

@@ -26,6 +26,8 @@ HEADS = {
     "bart": "ForConditionalGeneration",
     "pegasus": "ForConditionalGeneration",
 }
+# What `pretrain.py` is told, besides how much, to go on from a folder.
+GO_ON = ["--dataset_path", "data.pt", "--pretrained_model_path", "model", "--output_model_path", "more.bin"]
 LABELS = {"id2label": {0: "差", 1: "好"}, "label2id": {"差": 0, "好": 1}}
 
 
@@ -210,15 +212,7 @@ def test_pre_training_goes_on_from_a_folder(family, objective, head, here, load_
     words = ["--corpus_path", "corpus.txt", "--vocab_path", "model", "--dataset_path", "data.pt"]
     words += ["--data_processor", objective, "--seq_length", "16", "--processes_num", "2"]
     load_script("preprocess.py").main(words)
-    words = [
-        "--dataset_path",
-        "data.pt",
-        "--pretrained_model_path",
-        "model",
-        "--output_model_path",
-        "more.bin",
-    ]
-    assert not load_script("pretrain.py").main([*words, "--total_steps", "2", "--batch_size", "4"])
+    assert not load_script("pretrain.py").main([*GO_ON, "--total_steps", "2", "--batch_size", "4"])
     load_script("scripts/export.py").main(["--load_model_path", "more.bin-2", "--output_path", "out"])
     before, after = AutoConfig.from_pretrained("model"), AutoConfig.from_pretrained("out")
     assert (after.model_type, after.eos_token_id) == (before.model_type, before.eos_token_id)
@@ -233,15 +227,7 @@ def test_a_dataset_of_the_folders_vocabulary(here, load_script):
     vocab = ["--vocab_path", "model/vocab.txt"]
     words = ["--corpus_path", "corpus.txt", "--dataset_path", "data.pt", "--data_processor", "mlm"]
     load_script("preprocess.py").main([*words, *vocab, "--seq_length", "16"])
-    words = [
-        "--dataset_path",
-        "data.pt",
-        "--pretrained_model_path",
-        "model",
-        "--output_model_path",
-        "more.bin",
-    ]
-    assert not load_script("pretrain.py").main([*words, *vocab, "--total_steps", "2", "--batch_size", "4"])
+    assert not load_script("pretrain.py").main([*GO_ON, *vocab, "--total_steps", "2", "--batch_size", "4"])
     assert read_companion("more.bin-2").extra["family"] == "bert"
 
 
@@ -258,15 +244,7 @@ def test_pre_training_asks_leave_for_what_does_not_fit(fault, here, load_script)
     Path("corpus.txt").write_text("the good book a b c\n" * 20, encoding="utf-8")
     words = ["--corpus_path", "corpus.txt", "--dataset_path", "data.pt", "--data_processor", "mlm"]
     load_script("preprocess.py").main([*words, "--vocab_path", "model", "--seq_length", "16"])
-    words = [
-        "--dataset_path",
-        "data.pt",
-        "--pretrained_model_path",
-        "model",
-        "--output_model_path",
-        "more.bin",
-    ]
-    words += ["--total_steps", "1", "--batch_size", "4"]
+    words = [*GO_ON, "--total_steps", "1", "--batch_size", "4"]
     with pytest.raises(CheckpointError, match=fault):
         load_script("pretrain.py").main(words)
     assert not load_script("pretrain.py").main([*words, "--allow_missing", r"^strange$|transformer\.1\."])

@@ -5,30 +5,20 @@ from __future__ import annotations
 import pytest
 import torch
 
+from tests.models import tiny
+from tests.models.tiny import INPUTS, LABELS
 from uer.checkpoints import load_into, read_companion, write_state
 from uer.checkpoints.layers import take_layers
 from uer.config.model import ModelConfig
 from uer.errors import CheckpointError, ConfigError
 from uer.models.build import build_model
 from uer.models.model import Model
-from uer.targets.term import IGNORE
 
 SMALL = {"layers_num": 1, "hidden_size": 8, "emb_size": 8, "feedforward_size": 12}
-CONFIG = ModelConfig(
-    emb_size=16,
-    hidden_size=16,
-    heads_num=2,
-    feedforward_size=20,
-    layers_num=2,
-    max_seq_length=12,
-    dropout=0.0,
-    tie_weights=True,
+CONFIG = tiny.CONFIG.replace(
     target=("mlm", "students"),
     students=({"layers_num": 1}, {**SMALL, "target": ["attention", "states", "scores", "mlm", "soft"]}),
 )
-SRC = torch.tensor([[2, 5, 6, 7, 8, 3], [2, 9, 4, 3, 0, 0]])
-INPUTS = {"src": SRC, "seg": (SRC > 0).long()}
-LABELS = torch.full_like(SRC, IGNORE).index_put((torch.tensor([0, 1]), torch.tensor([2, 2])), torch.tensor(7))
 
 
 def built(config: ModelConfig) -> Model:

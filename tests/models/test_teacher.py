@@ -7,6 +7,8 @@ import torch
 import torch.nn.functional as F
 from transformers import BertConfig, BertForMaskedLM
 
+from tests.models import tiny
+from tests.models.tiny import INPUTS, LABELS, SEG, SRC
 from uer.checkpoints import load_into, read_state
 from uer.checkpoints.teacher import load_teacher, with_teacher, without_teacher
 from uer.config.model import ModelConfig
@@ -15,7 +17,6 @@ from uer.layers.layout import Layout
 from uer.models.build import build_model
 from uer.models.initialize import initialize
 from uer.models.model import Model
-from uer.targets.term import IGNORE
 
 SIZES = {
     "vocab_size": 31,
@@ -43,21 +44,7 @@ def berts(tmp_path) -> dict[str, BertForMaskedLM]:
     return models
 
 
-CONFIG = ModelConfig(
-    emb_size=16,
-    hidden_size=16,
-    heads_num=2,
-    feedforward_size=20,
-    layers_num=2,
-    max_seq_length=12,
-    dropout=0.0,
-    layernorm_eps=1e-12,
-    tie_weights=True,
-    target=("mlm", "soft", "cosine"),
-)
-SRC = torch.tensor([[2, 5, 6, 7, 8, 3], [2, 9, 4, 3, 0, 0]])
-SEG = (SRC > 0).long()
-LABELS = torch.full_like(SRC, IGNORE).index_put((torch.tensor([0, 1]), torch.tensor([2, 2])), torch.tensor(7))
+CONFIG = tiny.CONFIG.replace(layernorm_eps=1e-12, target=("mlm", "soft", "cosine"))
 
 
 def built(tmp_path, config: ModelConfig) -> Model:
@@ -73,7 +60,7 @@ def test_distilbert_in_fp64(berts, tmp_path, temperature):
     """Guesses with temperature and cosines of all real tokens, hidden ones or not; and their gradients."""
     model = built(tmp_path, CONFIG.replace(soft_temperature=temperature)).eval()
     assert model.teacher.config.layers_num == 4  # its folder says so
-    terms = model({"src": SRC, "seg": SEG}, {"mlm": LABELS})
+    terms = model(INPUTS, {"mlm": LABELS})
     real = SEG.bool()
     ours, theirs = (
         m(SRC, attention_mask=SEG, output_hidden_states=True) for m in (berts["student"], berts["teacher"])
@@ -108,7 +95,7 @@ def test_a_teacher_is_never_trained_and_never_saved(berts, tmp_path):
     assert not model.teacher.training and model.encoder.training
     before = {name: x.clone() for name, x in model.teacher.state_dict().items()}
     optimizer = torch.optim.SGD([p for p in model.parameters() if p.requires_grad], lr=0.1)
-    terms = model({"src": SRC, "seg": SEG}, {"mlm": LABELS})
+    terms = model(INPUTS, {"mlm": LABELS})
     sum(term.loss_sum for term in terms.values()).backward()
     optimizer.step()
     for name, parameter in model.named_parameters():
@@ -133,10 +120,9 @@ def test_language_models_can_be_distilled():
     )
     model = build_model(config, 31)
     initialize(model)
-    terms = model({"src": SRC, "seg": SEG}, {"lm": SRC})
+    terms = model(INPUTS, {"lm": SRC})
     own, theirs = (
-        m.target.lm.logits(m.encode({"src": SRC, "seg": SEG}).hidden).double()[SEG.bool()]
-        for m in (model, model.teacher)
+        m.target.lm.logits(m.encode(INPUTS).hidden).double()[SEG.bool()] for m in (model, model.teacher)
     )
     p, q = (logits.div(2).log_softmax(-1) for logits in (theirs, own))
     assert float(terms["soft"].loss_sum) == pytest.approx(float(4 * (p.exp() * (p - q)).sum()), rel=1e-3)

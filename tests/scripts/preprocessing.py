@@ -5,17 +5,8 @@ import numpy as np
 import preprocess
 from uer.data.store import Store
 
-WORDS = [
-    "[PAD]",
-    "[UNK]",
-    "[CLS]",
-    "[SEP]",
-    "[MASK]",
-    *map(chr, range(0x4E00, 0x4F00)),
-    *"abcdef",
-    "##a",
-    "。",
-]
+SPECIAL = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
+WORDS = [*SPECIAL, *map(chr, range(0x4E00, 0x4F00)), *"abcdef", "##a", "。"]
 
 
 def sentences(count, seed=0, blank_every=4):

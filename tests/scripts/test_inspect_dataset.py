@@ -7,20 +7,11 @@ import pytest
 
 import preprocess
 from scripts import inspect_dataset
+from tests.scripts.preprocessing import SPECIAL
 from uer.cli import run
 from uer.errors import DataError
 
-WORDS = [
-    "[PAD]",
-    "[UNK]",
-    "[CLS]",
-    "[SEP]",
-    "[MASK]",
-    *"abcdefgh",
-    "<extra_id_0>",
-    "<extra_id_1>",
-    "<extra_id_2>",
-]
+WORDS = [*SPECIAL, *"abcdefgh", "<extra_id_0>", "<extra_id_1>", "<extra_id_2>"]
 
 
 @pytest.fixture

@@ -12,7 +12,8 @@ import sentencepiece
 import torch
 from safetensors.torch import save_file
 
-from tests.checkpoints.folders import ALBERT, BERT, DISTILBERT, sentence_piece, word_pieces
+from tests.checkpoints.folders import ALBERT, sentence_piece, word_pieces
+from tests.checkpoints.sizes import BERT, DISTILBERT
 from tests.checkpoints.test_folder_tasks import TASKS, TEXTS
 from uer.checkpoints import read_companion, read_state
 from uer.checkpoints.families import pick_family
