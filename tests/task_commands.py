@@ -49,16 +49,8 @@ def check_json(words: list[str]) -> None:
 
 TRAINED = (
     *("run_classifier_prompt", "run_classifier_siamese", "run_classifier_multi_label", "run_classifier_mt"),
-    *(
-        "run_regression",
-        "run_simcse",
-        "run_ner",
-        "run_cmrc",
-        "run_c3",
-        "run_chid",
-        "run_dbqa",
-        "run_text2text",
-    ),
+    *("run_regression", "run_simcse", "run_ner", "run_cmrc", "run_uie", "run_c3", "run_chid", "run_dbqa"),
+    "run_text2text",
 )
 PREDICTED = {
     "run_classifier_prompt_infer": check_rows,
@@ -66,15 +58,16 @@ PREDICTED = {
     "run_classifier_siamese_infer": check_pairs,
     "run_classifier_mt_infer": check_rows,
     "run_regression_infer": check_rows,
+    "run_simcse_infer": check_pairs,
     "run_ner_infer": check_rows,
     "run_text2text_infer": check_rows,
     "run_cmrc_infer": check_json,
+    "run_uie_infer": check_json,
     "run_c3_infer": check_json,
     "run_chid_infer": check_json,
 }
 IN_README = {
-    **{f"finetune/{name}.py": check_model for name in (*TRAINED[:3], "run_text2text")},
-    **{f"inference/{name}.py": check for name, check in list(PREDICTED.items())[:3]},
-    "inference/run_text2text_infer.py": check_rows,
+    **{f"finetune/{name}.py": check_model for name in TRAINED},
+    **{f"inference/{name}.py": check for name, check in PREDICTED.items()},
 }
 """the commands that both READMEs have"""
