@@ -38,7 +38,12 @@ CASES = {
     "pgd": ("--use_adv", "--adv_type", "pgd", "--pgd_epsilon", "0.5", "--accumulation_steps", "2"),
     "lora": (*LORA, "base.bin"),
 }
-TEXT = "scripts/generate_{}.py"
+# Batches of 9 of 37 rows: shares of two sizes, and at last one row, none of it the second worker's.
+COMPARED = ("--dev_path", "sts.tsv", "--test_path", "sts.tsv", "--batch_size", "9", "--pooling", "mean")
+VECTORS = {
+    "texts": (*COMPARED, "--train_path", "texts.tsv", "--epochs_num", "2"),
+    "pairs": (*COMPARED, "--train_path", "sts.tsv", "--accumulation_steps", "2"),
+}
 
 
 def tune(output: str, *more: str) -> list[str]:
@@ -85,6 +90,9 @@ def files() -> None:
             f"{int(any(word in row for word in WORDS[:3]))}\t{row}" for row in (text() for _ in range(count))
         ]
         Path(name).write_text("label\ttext_a\n" + "\n".join(rows) + "\n")
+    Path("texts.tsv").write_text("text_a\n" + "".join(f"{text()}\n" for _ in range(37)))
+    pairs = [f"{n % 5}\t{text()}\t{text()}\n" for n in range(37)]
+    Path("sts.tsv").write_text("label\ttext_a\ttext_b\n" + "".join(pairs))
     for place in ("a", "b"):
         Path(place).mkdir()
         for name in ("train.tsv", "dev.tsv"):
@@ -112,10 +120,16 @@ def folder(tmp_path_factory):
             assert run(script(alone["classifier"]).main, tune(f"{name}.bin", *flags)) == 0
             for engine, more in ENGINES.items():
                 runs.append(["finetune/run_classifier.py", *tune(f"{name}-{engine}.bin", *flags, *more)])
-        several = tune("heads.bin", "--dataset_path_list", "a", "b")[6:]
+        for name, more in VECTORS.items():
+            assert run(script("finetune/run_simcse").main, tune(f"{name}.bin", *more)) == 0
+            for engine in ("ddp", "fsdp", "zero2", "zero3"):
+                flags = ENGINES.get(engine, ("--engine", engine))
+                runs.append(["finetune/run_simcse.py", *tune(f"{name}-{engine}.bin", *more, *flags)])
+        several = tune("heads.bin", "--dataset_path_list", "a", "b", "--adam_bias_correction")[6:]
         assert run(script("finetune/run_classifier_mt").main, several) == 0
-        several[several.index("heads.bin")] = "heads-fsdp.bin"
-        runs.append(["finetune/run_classifier_mt.py", *several, *ENGINES["fsdp"]])
+        for engine, more in ENGINES.items():
+            words = [f"heads-{engine}.bin" if word == "heads.bin" else word for word in several]
+            runs.append(["finetune/run_classifier_mt.py", *words, *more])
         run(script(alone["infer"]).main, predict("classifier", "base.bin", "base.tsv"))
         runs.append(
             ["inference/run_classifier_deepspeed_infer.py", *predict("classifier", "deep.bin", "deep.tsv")]
@@ -151,10 +165,23 @@ def test_attacks_and_adapters_under_every_engine(folder, name, engine):
     )
 
 
-def test_heads_that_a_batch_does_not_use_stay_as_they_are(folder):
-    one, two = folder / "heads.bin", folder / "heads-fsdp.bin"
+@pytest.mark.parametrize("engine", ["ddp", "fsdp", "zero2", "zero3"])
+@pytest.mark.parametrize("name", VECTORS)
+def test_rows_are_compared_with_those_of_all_workers(folder, name, engine):
+    one, two = folder / f"{name}.bin", folder / f"{name}-{engine}.bin"
     same(read_state(one), read_state(two), 1e-5)
-    assert losses(one, "dev_acc") == losses(two, "dev_acc")
+    for key in ("loss", "gradient_norm", "dev_spearman"):
+        assert losses(two, key) == pytest.approx(losses(one, key), rel=1e-5), key
+    assert len(losses(one)) >= 2 and losses(one, "gradient_norm")[0] > 0.1
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_heads_that_a_batch_does_not_use_stay_as_they_are(folder, engine):
+    """Weights, running means and counted steps of a head are touched by its own batches alone."""
+    one, two = folder / "heads.bin", folder / f"heads-{engine}.bin"
+    same(read_state(one), read_state(two), 1e-5)
+    for key in ("loss", "gradient_norm", "dev_acc"):
+        assert losses(two, key) == pytest.approx(losses(one, key), rel=1e-5), key
 
 
 def test_adapters_of_sharded_models_are_saved(folder):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import pytest
 
@@ -100,10 +101,10 @@ def test_a_run_leaves_its_record(tmp_path):
 
 
 def test_what_an_engine_cannot_do_is_refused_before_anything_is_written(tmp_path):
-    model = Toy()
-    model.partly_used = True
-    with pytest.raises(ConfigError, match="this model must leave them as they are"):
-        ready(tmp_path / "x.run", model=model, distribution=DistributedOptions(deepspeed=True))
+    Path("zero.json").write_text('{"zero_optimization": {"stage": 0}}')
+    options = DistributedOptions(deepspeed=True, deepspeed_config="zero.json")
+    with pytest.raises(ConfigError, match=r"zero_optimization\.stage is 0"):
+        ready(tmp_path / "x.run", distribution=options)
     assert not (tmp_path / "x.run").exists()
 
 

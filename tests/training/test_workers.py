@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+import json
 import math
 from pathlib import Path
 
@@ -12,12 +13,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.training.engine_runs import free_ports
+from tests.training.worker_messages import shared_rows
 from uer.config.training import DistributedOptions
 from uer.data.order import BatchOrder
 from uer.errors import ConfigError, DataError, EnvironmentFault
 from uer.training import launch
 from uer.training.distributed import DistributedWorkers, meeting_store
-from uer.training.engines import build_engine
 from uer.training.engines.zero_config import zero_config
 from uer.training.launch import launch_workers
 from uer.training.place import ALONE, Place, is_first
@@ -44,6 +45,25 @@ def test_what_two_workers_find_out_together(monkeypatch):
         "1.0",
         "False",
     ]  # fmt: skip
+
+
+def test_rows_that_are_compared_are_those_of_all_workers(monkeypatch):
+    """Shares of one size and of two, and a worker that has no row: loss and gradient of one process."""
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    cases = [
+        ([[0, 2, 4, 6], [1, 3, 5, 7]], [True, True]),
+        ([[0, 2, 4], [1, 3]], [True, True]),
+        ([[5], [5]], [True, False]),
+    ]
+    assert launch_workers(SCRIPT, ["rows", json.dumps(cases)], two()) == 0
+    told = [json.loads(Path(f"told-{rank}.txt").read_text()) for rank in (0, 1)]
+    for number, (shares, live) in enumerate(cases):
+        together = [[row for share, counts in zip(shares, live) if counts for row in share], []]
+        loss, grad = shared_rows(together, [True, True], Workers())
+        assert told[0][number][0] + told[1][number][0] == pytest.approx(loss, rel=1e-12)
+        found = told[0][number][1] + (told[1][number][1] if live[1] else [])
+        np.testing.assert_allclose(found, grad, rtol=1e-10, atol=1e-14)
+        assert live[1] or not np.any(told[1][number][1])
 
 
 def test_a_worker_that_the_kernel_ended_for_want_of_memory_is_named(monkeypatch, capfd):
@@ -114,17 +134,7 @@ def test_faulty_files_of_deepspeed(content, kind, message):
     assert message in str(caught.value)
 
 
-def test_what_an_engine_cannot_do():
-    from torch import nn
-
-    model = nn.Linear(1, 1)
-    model.partly_used = True
-    with pytest.raises(ConfigError) as caught:
-        build_engine(model, None, Workers(), DistributedOptions(deepspeed=True))
-    assert str(caught.value) == (
-        "--engine deepspeed updates the weights that a batch does not use too, as if their gradients were "
-        "zero, and this model must leave them as they are; take --engine fsdp or ddp."
-    )
+def test_two_engines_at_once():
     with pytest.raises(ConfigError, match="--deepspeed and --engine fsdp name two engines; leave one"):
         DistributedOptions(deepspeed=True, engine="fsdp")
 

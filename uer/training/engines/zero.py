@@ -42,7 +42,8 @@ class ZeroEngine(Engine):
     """ZeRO (Rajbhandari et al., 2020) by DeepSpeed around our optimiser.
 
     The optimiser works on flat tensors, each of which holds fragments of many parameters. Weights stay fp32
-    and 16-bit products are autocast's, as in all engines.
+    and 16-bit products are autocast's, as in all engines. Of a model that does not use all of its weights in
+    every step, each weight has a flat tensor of its own, and those without a gradient are passed over.
     """
 
     whole = False
@@ -58,6 +59,8 @@ class ZeroEngine(Engine):
         self.stage = self.config["zero_optimization"]["stage"]
         self.shapes = {name: param.shape for name, param in model.named_parameters()}
         self.attacked: ZeroGround | None = None
+        self.used: set[str] | None = None
+        self.left: set[str] = set()
         super().__init__(model, optimizer, workers, options)
         self.fragments = list(self._fragments())
         optimizer.wholes = ZeroWholes(self)
@@ -73,6 +76,8 @@ class ZeroEngine(Engine):
         # Its exchange through shared memory would be compiled now, which takes minutes and a compiler.
         deepspeed.ops.__compatible_ops__["deepspeed_shm_comm"] = False
         self.deepspeed = deepspeed
+        if getattr(self.model, "partly_used", False):
+            self._part_groups()
         self.inner = self.optimizer.step
         self.optimizer.step = self._inner_step  # called by DeepSpeed, once a group
         self.outer, *_ = deepspeed.initialize(
@@ -80,6 +85,18 @@ class ZeroEngine(Engine):
         )
         self.zero = self.outer.optimizer
         return self.outer
+
+    def _part_groups(self) -> None:
+        """Each weight in a group by itself, and note taken of those that get a gradient."""
+        self.used = used = set()
+        groups = self.optimizer.param_groups
+        groups[:] = [
+            {**group, "params": [param], "param_names": [name]}
+            for group in groups
+            for name, param in zip(group["param_names"], group["params"])
+        ]
+        for name, param in self.named.items():
+            param.register_hook(lambda grad, name=name: used.add(name))
 
     @property
     def flat(self) -> list[Tensor]:
@@ -118,9 +135,13 @@ class ZeroEngine(Engine):
         return contextlib.nullcontext()
 
     def clear(self) -> None:
-        """Nothing to forget: a step, or leaving one out, forgets the gradients."""
+        """A step, or leaving one out, forgets the gradients; but stage 3 keeps what no new one replaces."""
         if self.attacked is not None:
             self.attacked.begin()
+        if self.used is not None:
+            self.used.clear()
+            if self.stage == 3:
+                self.zero.grad_partitions_flat_buffer.zero_()
 
     def backward(self, loss: Tensor, *, last: bool) -> None:
         """Gradients, exchanged as the stage wants it."""
@@ -140,16 +161,28 @@ class ZeroEngine(Engine):
         """DeepSpeed computes the norm and calls the optimiser, which clips and skips."""
         self.scale, self.max_norm = scale, max_norm
         self.skipped = self.workers.any((~torch.isfinite(loss)).float())
+        self.left = self._left_out()
         self.outer.step()
         norm = torch.as_tensor(self.zero._global_grad_norm, dtype=torch.float32, device=loss.device)
         if self.zero.overflow:
             self.skipped = torch.ones_like(self.skipped)
         return Update(clipping(norm, scale, max_norm)[0], self.skipped)
 
+    def _left_out(self) -> set[str]:
+        """The weights that no worker has a gradient of, in a model that may have such."""
+        if self.used is None:
+            return set()
+        flags = torch.tensor([name in self.used for name in self.named], device=self.workers.device)
+        found = self.workers.any(flags.float()).tolist()
+        return {name for name, used in zip(self.named, found) if not used}
+
     def _inner_step(self, closure: None = None) -> None:
+        (group,) = (group for group in self.optimizer.param_groups if group["params"])
+        if self.left.issuperset(group["param_names"]):
+            return
         norm = torch.as_tensor(self.zero._global_grad_norm, dtype=torch.float32, device=self.skipped.device)
         _, divisor = clipping(norm, self.scale, self.max_norm)
-        device = next(p.device for group in self.optimizer.param_groups for p in group["params"])
+        device = group["params"][0].device
         self.inner(grad_scale=divisor.to(device), found_inf=self.skipped.to(device))
 
     def pieces(self) -> list[Tensor]:
