@@ -5,12 +5,15 @@ As a program: a JSON list of [script, words …], and as many ports at which the
 
 from __future__ import annotations
 
+import contextlib
 import importlib.util
 import json
 import os
+import random
 import socket
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -18,13 +21,15 @@ sys.path.insert(0, str(ROOT))
 
 
 def free_ports(count: int) -> list[int]:
-    """Ports that nobody listens on."""
-    probes = [socket.socket() for _ in range(count)]
-    for probe in probes:
-        probe.bind(("localhost", 0))
-    ports = [probe.getsockname()[1] for probe in probes]
-    for probe in probes:
-        probe.close()
+    """Ports that nobody listens on, and that no connection of a worker will take meanwhile: those stand above
+    them (`ip_local_port_range`).
+    """
+    ports: list[int] = []
+    while len(ports) < count:
+        port = random.SystemRandom().randrange(15000, 32000)
+        with contextlib.suppress(OSError), socket.socket() as probe:
+            probe.bind(("localhost", port))
+            ports += [port] if port not in ports else []
     return ports
 
 
@@ -37,7 +42,14 @@ def two_workers(runs: list[list[str]]) -> str:
         env = {**os.environ, **place, "RANK": str(rank), "LOCAL_RANK": str(rank)}
         with open(f"said-{rank}.txt", "wb") as out:
             workers.append(subprocess.Popen(command, env=env, stdout=out, stderr=out))
-    codes = [worker.wait(timeout=300) for worker in workers]
+    until = time.monotonic() + 300
+    while any(worker.poll() is None for worker in workers) and time.monotonic() < until:
+        time.sleep(0.1)
+        if any(worker.poll() for worker in workers):  # the other one would wait for it
+            until = min(until, time.monotonic() + 10)
+    for worker in workers:
+        worker.kill()
+    codes = [worker.wait() for worker in workers]
     said = [Path(f"said-{rank}.txt").read_text() for rank in range(2)]
     assert codes == [0, 0], "\n".join(text[-3000:] for text in said)
     return said[0]
