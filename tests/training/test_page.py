@@ -154,3 +154,24 @@ def test_the_best_score_of_a_task_stands_on_top():
     scores = [{"step": step, "epoch": 1, "dev_acc": x, "dev_mcc": 0.1} for step, x in ((50, 0.7), (100, 0.6))]
     text, _ = page([*RECORDS, *scores])
     assert '<div class="soft">Best accuracy</div><div class="figure">0.7000</div>' in text
+
+
+def test_scores_that_are_no_numbers_are_left_out():
+    scores = [{"step": step, "epoch": 1, "dev_spearman": x} for step, x in ((50, float("nan")), (100, 0.5))]
+    text, _ = page([*RECORDS, *scores])
+    assert '<div class="figure">0.5000</div>' in text
+    (points,) = (x for x in re.findall(r'polyline points="(.*?)"', text) if x.count(",") == 1)
+    assert "nan" not in points
+    text, _ = page([*RECORDS, scores[0]])
+    assert '<div class="figure">nan</div>' in text and "<h2>Development" not in text
+    assert "<h2>Best" not in text
+
+
+def test_the_best_of_many_is_found_and_the_newest_is_drawn():
+    """What is thinned out is only drawn less."""
+    scores = [{"step": step, "dev_acc": 0.9 if step == 778 else 0.5} for step in range(1, 1300)]
+    text, _ = page([*scores, {"step": 1300, "dev_acc": 0.25}], total=1300)
+    assert '<div class="figure">0.9000</div>' in text and "0.9000 after 778 steps" in text
+    (line,) = re.findall(r'polyline points="(.*?)"', text)
+    end = line.split()[-1].split(",")
+    assert float(end[0]) == 546 and float(end[1]) > float(line.split()[-2].split(",")[1])

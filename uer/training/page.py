@@ -122,7 +122,7 @@ def _figures(records: Sequence[dict[str, Any]]) -> str:
     scores = [record for record in records if any(key.startswith("dev_") for key in record)]
     if scores:  # the first score is the task's own
         name = next(key for key in scores[0] if key.startswith("dev_"))
-        newest["best"] = max(record.get(name, -math.inf) for record in scores)
+        newest["best"] = max((y for _, y in _points(records, name)), default=math.nan)
         shown.insert(1, (f"Best {worded(name.removeprefix('dev_'))}", "best", "{:.4f}"))
     cards = [
         f'<div class="card"><div class="soft">{label}</div>'
@@ -156,13 +156,19 @@ def _charts(records: Sequence[dict[str, Any]]) -> list[str]:
     return drawn
 
 
-def _curve(records: Sequence[dict[str, Any]], key: str) -> Curve:
-    points = [
+def _points(records: Sequence[dict[str, Any]], key: str) -> Curve:
+    """All values of a figure; where a score was no number (the correlation of constants) there is none."""
+    return [
         (record["step"], float(record[key]))
         for record in records
-        if isinstance(record.get(key), (int, float))
+        if isinstance(record.get(key), (int, float)) and math.isfinite(record[key])
     ]
-    return points[:: len(points) // POINTS + 1]
+
+
+def _curve(records: Sequence[dict[str, Any]], key: str) -> Curve:
+    """What is drawn of them: not too many, the newest among them."""
+    points = _points(records, key)
+    return points[:: -(len(points) // POINTS + 1)][::-1]
 
 
 def _ticks(low: float, high: float, count: int = 4) -> list[float]:
@@ -247,11 +253,9 @@ def _best(records: Sequence[dict[str, Any]]) -> str:
     for key in keys:
         if not key.startswith(("eval_", "dev_")):
             continue
-        found = [
-            (record[key], record["step"]) for record in records if isinstance(record.get(key), (int, float))
-        ]
+        found = _points(records, key)
         if found:
-            value, step = min(found) if "loss" in key else max(found, key=lambda pair: pair[0])
+            step, value = (min if "loss" in key else max)(found, key=lambda point: point[1])
             best[worded(key)] = f"{value:.4f} after {step:,} steps"
     return _table("Best", best)
 
