@@ -1,5 +1,6 @@
 """Scores equal UER's own on its golden rows, and scikit-learn's and scipy's on random ones."""
 
+import itertools
 import json
 
 import numpy as np
@@ -182,6 +183,7 @@ def test_set_match_is_uers(shared):
 def test_ranking_against_scikit_learn_and_by_hand():
     rng = np.random.default_rng(1)
     groups = [(rng.permutation(n).astype(float), rng.random(n) < 0.5) for n in (3, 5, 8, 8)]
+    groups += [(rng.integers(0, 3, n).astype(float), rng.random(n) < 0.5) for n in (4, 8, 20)]  # with ties
     groups = [(scores, gold) for scores, gold in groups if gold.any()]
     ranking = metrics.Ranking()
     for scores, gold in groups:
@@ -190,10 +192,29 @@ def test_ranking_against_scikit_learn_and_by_hand():
     assert ranking.scores()["map"] == pytest.approx(np.mean(expected))
     ranking = metrics.Ranking()
     ranking.update([0.1, 0.9, 0.5], [0, 0, 1])  # second
-    ranking.update([0.7, 0.7], [1, 0])  # tied with the best: first, once
+    ranking.update([0.7, 0.7], [1, 0])  # tied with the best: first or second
     ranking.update([0.2, 0.1], [0, 0])  # none: rank 3
-    assert ranking.scores()["mrr"] == pytest.approx((1 / 2 + 1 + 1 / 3) / 3)
-    assert ranking.report()[-1] == "Mean Reciprocal Rank: 0.6111"
+    assert ranking.scores()["mrr"] == pytest.approx((1 / 2 + 3 / 4 + 1 / 3) / 3)
+    assert ranking.report()[-1] == "Mean Reciprocal Rank: 0.5278"
+
+
+@pytest.mark.parametrize(
+    ("scores", "gold"),
+    [
+        ([1, 1, 1, 1], [0, 0, 1, 0]),
+        ([2, 1, 1, 1, 0], [0, 1, 0, 1, 1]),
+        ([3, 3, 1, 1, 1, 1], [0, 0, 1, 1, 1, 0]),
+    ],
+)
+def test_ties_are_worth_what_a_random_order_is(scores, gold):
+    found = []
+    for order in itertools.permutations(range(len(scores))):
+        ranked = sorted(order, key=lambda place: -scores[place])  # keeps the drawn order among equals
+        found.append(1 / (1 + next(rank for rank, place in enumerate(ranked) if gold[place])))
+    ranking = metrics.Ranking()
+    ranking.update(scores, gold)
+    assert ranking.scores()["mrr"] == pytest.approx(np.mean(found), abs=1e-12)
+    assert ranking.scores()["map"] == pytest.approx(reference.average_precision_score(gold, scores))
 
 
 def test_select_names_the_score():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
@@ -63,6 +64,15 @@ class Correlation:
         return [f"Pearson corr: {scores['pearson']:.4f}", self.line.format(scores["spearman"])]
 
 
+def _reciprocal(above: int, tied: int, right: int) -> float:
+    """The mean of 1 / rank of the first right one among `tied` candidates, `right` of them so, that stand in
+    an order drawn at random behind `above` others.
+    """
+    orders = math.comb(tied, right)
+    places = range(1, tied - right + 2)
+    return sum(math.comb(tied - at, right - 1) / orders / (above + at) for at in places)
+
+
 class Ranking:
     """Mean reciprocal rank and mean average precision over groups of candidates."""
 
@@ -73,18 +83,21 @@ class Ranking:
     def update(self, scores: ArrayLike, gold: ArrayLike) -> None:
         """Add one group: scores [n] and whether each candidate is right [n].
 
-        Candidates of equal score share the best of their ranks for the reciprocal rank, once. A group
-        without a right candidate counts with the rank behind its last one, and not in the precision.
+        Of candidates of equal score none comes first: the reciprocal rank is what an order drawn at random
+        gives in the mean, so a model that scores all alike is worth what guessing is; the precision at one of
+        them counts them all, as scikit-learn does. A group without a right candidate counts with the rank
+        behind its last one, and not in the precision.
         """
         scores, gold = np.asarray(scores), np.asarray(gold, bool)
         if not gold.any():
             self._reciprocal.append(1 / (len(gold) + 1))
             return
         best = scores[gold].max()
-        self._reciprocal.append(1 / (1 + int((scores > best).sum())))
-        order = np.argsort(-scores, kind="stable")
-        hits = gold[order]
-        self._precision.append(float((hits.cumsum() / np.arange(1, len(hits) + 1))[hits].mean()))
+        above, tied = int((scores > best).sum()), scores == best
+        self._reciprocal.append(_reciprocal(above, int(tied.sum()), int((tied & gold).sum())))
+        rising, right = np.sort(scores), np.sort(scores[gold])
+        counted = len(scores) - np.searchsorted(rising, right)
+        self._precision.append(float(((len(right) - np.searchsorted(right, right)) / counted).mean()))
 
     def scores(self) -> dict[str, float]:
         """`mrr`, `map`."""
@@ -111,7 +124,7 @@ class GroupRanking:
     def update(self, rows: ArrayLike, groups: ArrayLike, scores: ArrayLike, gold: ArrayLike) -> None:
         """Add rows: their numbers, groups, scores and truth values, [n] each."""
         kinds = (np.int64, np.int64, np.float32, bool)
-        self._parts.append(tuple(map(np.asarray, (rows, groups, scores, gold), kinds)))
+        self._parts.append(tuple(map(np.array, (rows, groups, scores, gold), kinds)))  # copies, no views
 
     def _ranking(self) -> Ranking:
         ranking = Ranking()
