@@ -35,6 +35,7 @@ def main(argv: list[str] | None = None) -> int:
     finetuning.fit(train, task.read_with_answers(options.dev_path, options.dev_answer_path))
     if options.test_path:
         finetuning.test(task.read_with_answers(options.test_path, options.test_answer_path))
+    finetuning.close()
     return 0
 
 

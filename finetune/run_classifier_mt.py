@@ -37,6 +37,7 @@ def main(argv: list[str] | None = None) -> int:
     finetuning = prepared(chosen, task, build, head=HEAD, files=MultiTaskOptions, kind=MultiFinetuning)
     train = [part.read(folder / "train.tsv", training=True) for part, folder in zip(tasks, folders)]
     finetuning.fit(train, [part.read(folder / "dev.tsv") for part, folder in zip(tasks, folders)])
+    finetuning.close()
     return 0
 
 

@@ -43,6 +43,7 @@ def main(argv: list[str] | None = None) -> int:
     finetuning.save()
     if options.test_path:
         finetuning.test(task.read(options.test_path))
+    finetuning.close()
     return 0
 
 

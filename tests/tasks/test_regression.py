@@ -8,7 +8,7 @@ import torch
 from scipy import stats
 
 from tests.tasks.golden import Golden, close, tensors
-from tests.tasks.scripts import Folder, finetune, infer, sentence
+from tests.tasks.scripts import Folder, finetune, infer, script, sentence
 from uer.errors import DataError
 from uer.tasks.body import task_body
 from uer.tasks.predict import evaluate
@@ -47,6 +47,30 @@ def test_a_label_that_is_no_number(golden, tmp_path, label):
         DataError, match=f"t.tsv:3: the column 'label' holds '{label}', which is no finite number"
     ):
         RegressionTask(golden.tokenizer(), seq_length=12).read(path)
+
+
+def test_labels_that_do_not_differ_have_no_correlation(tmp_path, capsys):
+    folder, rng = Folder(tmp_path), random.Random(4)
+    folder.table("rows.tsv", ["label", "text_a"], [[1, sentence(rng)] for _ in range(20)])
+    finetune("run_regression", folder, test_path=folder / "rows.tsv", epochs_num=1)
+    said = capsys.readouterr().err
+    assert "Spearman corr: nan" in said
+    assert "No evaluation had a score that is a number, so none is the best; the last one is saved." in said
+    assert (tmp_path / "model.bin.run" / "report.html").is_file()
+    assert infer("run_regression", folder) == 0
+
+
+def test_a_run_ends_with_the_command_that_predicts(tmp_path, capsys):
+    folder, rng = Folder(tmp_path), random.Random(4)
+    folder.table("rows.tsv", ["label", "text_a"], [[x % 3, sentence(rng)] for x in range(20)])
+    finetune("run_regression", folder, epochs_num=1)
+    before, last = capsys.readouterr().err.splitlines()[-2:]
+    assert f"The report is {tmp_path / 'model.bin.run' / 'report.html'}. To predict, type:" in before
+    command = last.split("INFO] ")[1].split(" ")
+    assert command[:2] == ["python3", "inference/run_regression_infer.py"]
+    typed = [{"FILE": folder / "rows.tsv"}.get(word, word) for word in command[2:]]
+    typed[-1] = folder / "out.tsv"
+    assert script(command[1].removesuffix(".py")).main(typed) == 0 and len(folder.read("out.tsv")[1]) == 20
 
 
 def test_64_rows_are_memorised(tmp_path, capsys):

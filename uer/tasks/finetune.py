@@ -23,7 +23,7 @@ from uer.tasks.evaluations import Best, Evaluations, Patience
 from uer.tasks.predict import evaluate
 from uer.tasks.resuming import Resuming
 from uer.tasks.rows import Examples
-from uer.tasks.setup import inherited, pick_precision, save_model
+from uer.tasks.setup import inherited, pick_precision, save_model, twin
 from uer.training.adversarial import build_attack
 from uer.training.devices import choose_workers
 from uer.training.engines.base import Engine, Tensors
@@ -43,6 +43,7 @@ LIKE = 8
 class Task(Protocol):
     """What the file of a task offers to training and evaluation."""
 
+    name: str
     tokenizer: Any
 
     def read(self, path: str | Path, *, training: bool = False) -> Examples:
@@ -272,6 +273,17 @@ class Finetuning:
         self.fit(train, dev)
         if options.test_path:
             self.test(read(options.test_path))
+        self.close()
+
+    def close(self) -> None:
+        """Say what was written, and what can be typed next."""
+        if self.workers.is_first:
+            path = self.options.output_model_path
+            logger.info(f"The report is {run_folder(path) / 'report.html'}. To predict, type:")
+            logger.info(
+                f"python3 {twin(self.task.name)} --load_model_path {path} --test_path FILE "
+                "--prediction_path FILE"
+            )
 
     def _take(self, engine: Engine) -> None:
         self.engine = engine

@@ -39,7 +39,7 @@ SCRIPTS = {
     "text2text": "run_text2text",
     "uie": "run_uie",
 }
-"""the script of each task whose models might be taken for another's"""
+"""task → the name of its scripts"""
 
 
 def encoder_config(config: ModelConfig) -> ModelConfig:
@@ -137,6 +137,11 @@ def check_task(path: str, companion: Companion | None, task: str) -> None:
             f"{path} is a model of the task '{theirs}', not '{task}'; "
             f"predict with inference/{SCRIPTS.get(theirs, theirs)}_infer.py."
         )
+
+
+def twin(task: str) -> str:
+    """The script that predicts with a task's models, from the root of the repository."""
+    return f"inference/{SCRIPTS[task]}_infer.py"
 
 
 def pick_device() -> torch.device:
