@@ -101,10 +101,10 @@ def infer(name: str, folder: Folder, rows: str = "rows.tsv", **flags) -> int:
     return script(f"inference/{name}_infer").main(words(**{**settings, **flags}))
 
 
-def pretrain(folder: Folder, rng: random.Random) -> str:
-    """A masked language model after one step on random letters; its path."""
+def pretrain(folder: Folder, rng: random.Random, **flags) -> str:
+    """A masked language model after one step on random letters; its path. `flags`: of its tokenizer."""
     corpus = folder.write("corpus.txt", "".join(f"{sentence(rng)}\n" for _ in range(20)))
-    common = {"vocab_path": folder.vocab, "dataset_path": folder / "d.pt"}
+    common = {"vocab_path": folder.vocab, "dataset_path": folder / "d.pt", **flags}
     script("preprocess").main(words(corpus_path=corpus, data_processor="mlm", seq_length=16, **common))
     steps = {"total_steps": 1, "save_checkpoint_steps": 1}
     output = {"output_model_path": folder / "pre.bin", "config_path": folder.config, "target": "mlm"}

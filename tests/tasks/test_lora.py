@@ -3,15 +3,11 @@
 import json
 import random
 
-import numpy as np
 import pytest
 import torch
 from torch import nn
 
 from tests.tasks.scripts import Folder, finetune, infer, pretrain, script, sentence, words
-from tests.tasks.test_choice import TAG
-from tests.tasks.test_results import ALL
-from tests.tasks.test_streams import QUICK, question_documents
 from uer.checkpoints import read_companion, read_state
 from uer.errors import CheckpointError, ConfigError
 from uer.layers.lora import LoraLinear
@@ -125,21 +121,6 @@ def test_a_model_without_a_family_keeps_our_names(trained):
     saved, merged = read_state(trained / "m.bin"), read_state(trained / "m2.bin")
     for name in saved:
         torch.testing.assert_close(saved[name], merged[name], atol=1e-7, rtol=1e-6)
-
-
-def test_other_tasks_take_adapters_too(trained):
-    rows = [[i / 7, "a b c d"[: 1 + i % 7], "x"] for i in range(16)]
-    trained.table("numbers.tsv", ["label", "text_a", "text_b"], rows)
-    flags = {**START, "pretrained_model_path": trained / "pre.bin-1", "output_model_path": trained / "r.bin"}
-    finetune("run_regression", trained, rows="numbers.tsv", test_path=trained / "numbers.tsv", **flags)
-    infer("run_regression", trained, rows="numbers.tsv", load_model_path=trained / "r.bin")
-    assert len(trained.read("out.tsv")[1]) == 16
-    finetune("run_simcse", trained, rows="numbers.tsv", **{**flags, "output_model_path": trained / "s.bin"})
-    config = json.loads((trained.path / "s.bin.adapter" / "adapter_config.json").read_text())
-    assert config["modules_to_save"] is None
-    infer("run_simcse", trained, rows="numbers.tsv", load_model_path=trained / "s.bin",
-          vectors_path=trained / "v.npy", prediction_path=None)  # fmt: skip
-    assert np.isfinite(np.load(trained / "v.npy")).all()
 
 
 def test_what_is_refused(trained, tmp_path):
@@ -265,44 +246,3 @@ def test_peft_loads_the_adapter_of_a_model_that_they_lack(trained, capsys):
         torch.testing.assert_close(
             theirs.base_model.model.logits({"src": ids}), ours.logits({"src": ids}), atol=1e-5, rtol=1e-5
         )
-
-
-@pytest.mark.parametrize(
-    "name", ["run_classifier_multi_label", "run_classifier_prompt", "run_ner", "run_dbqa"]
-)
-def test_tables_of_every_task(trained, name, capsys):
-    """Adapters alone and the head are trained; what is saved is what both parts give when they are merged."""
-    columns, make, needs = ALL[name]
-    trained.table("task.tsv", columns, [make(number) for number in range(6)])
-    flags = {**START, "pretrained_model_path": trained / "pre.bin-1", **QUICK, **needs(trained)}
-    check_merged(trained, name, "task.tsv", flags)
-
-
-@pytest.mark.parametrize("kind", ["c3", "cmrc", "chid"])
-def test_documents_of_every_task(trained, kind, capsys):
-    documents, more = question_documents(kind)
-    if kind == "chid":
-        trained.write("task.json", "".join(json.dumps(document) + "\n" for document in documents))
-        gold = trained.write("gold.json", json.dumps({TAG(0): 0, TAG(1): 1}))
-        more |= {"train_answer_path": gold, "dev_answer_path": gold}
-    else:
-        trained.write("task.json", json.dumps(documents[0]))
-    more.pop("tokenizer", None)
-    flags = {**START, "pretrained_model_path": trained / "pre.bin-1", **QUICK, **more}
-    check_merged(trained, f"run_{kind}", "task.json", flags)
-
-
-def check_merged(folder, name, rows, flags):
-    """Fine-tune by adapters; the saved model, and the one merged from base and adapters, are the same."""
-    saved = folder / "task.bin"
-    steps = {"batch_size": 1, "learning_rate": 1e-2}
-    finetune(name, folder, rows, **{**flags, **steps, "output_model_path": saved})
-    before, after = read_state(folder / "pre.bin-1"), read_state(saved)
-    changed = {key for key in after if key in before and not torch.equal(before[key], after[key])}
-    assert changed == {f"encoder.transformer.0.self_attn.linear_layers.{n}.weight" for n in (0, 2)}
-    merge = {"load_model_path": folder / "pre.bin-1", "adapter_path": folder / "task.bin.adapter"}
-    script("scripts/merge_lora").main(words(**merge, output_model_path=folder / "again.bin"))
-    merged = read_state(folder / "again.bin")
-    assert merged.keys() == after.keys()
-    for key in after:
-        torch.testing.assert_close(merged[key], after[key], atol=1e-6, rtol=1e-5)

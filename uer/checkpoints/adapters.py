@@ -17,6 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from uer.checkpoints.companion import read_companion
+from uer.checkpoints.conversion import DUAL
 from uer.checkpoints.export import check_head, choose_family, choose_part
 from uer.checkpoints.families import pick_family
 from uer.checkpoints.families.convert import layers_of
@@ -29,6 +30,7 @@ from uer.utils.files import atomic_folder
 from uer.utils.logging import logger
 
 PREFIX = "base_model.model."
+FIRST, SECOND = "encoder.encoder_0.", "encoder.encoder_1."
 CONFIG, WEIGHTS, OWN = "adapter_config.json", "adapter_model.safetensors", "uer.json"
 FACTOR = re.compile(r"(.+)\.lora_([AB])\.weight$")
 
@@ -168,7 +170,8 @@ def merge_adapter(base: str | Path, folder: str | Path) -> tuple[State, ModelCon
     if companion is None and not own:
         raise CheckpointError(f"{base} has no companion folder, and {folder} no {OWN}: what model is it?")
     config = ModelConfig.from_json(own["model"], str(folder)) if own else companion.config
-    state = dict(read_source(base, flag="--load_model_path").state)
+    dual = config.encoder == "dual"
+    state = dict(read_source(base, DUAL if dual else (), "--load_model_path").state)  # one stream fills both
     tensors = {name.removeprefix(PREFIX): x for name, x in read_state(Path(folder) / WEIGHTS).items()}
     names, prefix = None, ""
     if own.get("family") or not own:
@@ -182,6 +185,9 @@ def merge_adapter(base: str | Path, folder: str | Path) -> tuple[State, ModelCon
         state.update({f"{held[0]}.{leaf}": tensor for leaf, tensor in others.items()})
         if weight is not None:
             _take_in(state, held, weight, base, folder)
+    if dual and config.tie_weights:  # one module, so the adapter names its layers once
+        first = {name: x for name, x in state.items() if name.startswith(FIRST)}
+        state.update({SECOND + name.removeprefix(FIRST): tensor for name, tensor in first.items()})
     extra = own.get("extra") or dict(companion.extra if companion else {})
     labels = own["labels"] if own else companion.labels
     held = [name for name in state if not name.startswith("target.") or "prompt" in extra]
