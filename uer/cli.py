@@ -18,6 +18,7 @@ from uer.errors import ConfigError, DataError, UerError, suggestion
 from uer.opts.compat import COMPATIBILITY, add_compatibility_flags, compatibility_notes
 from uer.opts.dialects import translate
 from uer.opts.flags import FlagParser, add_flags
+from uer.opts.paths import check_paths
 from uer.utils.files import repository_root, write_fault
 from uer.utils.jsons import parse_json
 from uer.utils.logging import init_logger, logger
@@ -60,8 +61,9 @@ def resolve_config_path(path: str) -> tuple[Path, str | None]:
         if new.is_file():
             return new, f"{typed} is an older name of {new}; that file is read."
     near = [str(file) for file in typed.parent.glob("**/*.json")] if typed.parent.is_dir() else []
+    found = "is a folder" if typed.is_dir() else "does not exist"
     raise DataError(
-        f"does not exist; name a JSON config that does with --config_path.{suggestion(path, near)}", path=path
+        f"{found}; name a JSON config that exists with --config_path.{suggestion(path, near)}", path=path
     )
 
 
@@ -199,6 +201,7 @@ class Command:
         values = {**config, **written}
         self._check_required(values)
         chosen = Chosen({group: group.pick(values) for group in self.groups}, written, config, companion)
+        check_paths(chosen.effective())
         chosen.words = words if isinstance(words, list) else [words]
         chosen.config_path = config_path
         chosen.notes = notes + ([note] if note else [])

@@ -1,5 +1,6 @@
 """`preprocess.py` that is killed, fails or cannot write: what is finished stays, and nothing half-written."""
 
+import fcntl
 import os
 import signal
 import subprocess
@@ -11,7 +12,7 @@ import pytest
 
 from tests.scripts.preprocessing import preprocess_to, sentences
 from uer.data import parts, spans
-from uer.errors import EnvironmentFault
+from uer.errors import DataError, EnvironmentFault
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -51,8 +52,21 @@ def test_other_work_does_not_use_those_parts(corpus, vocab, small_spans, monkeyp
     assert len(list(Path().glob(".d.pt.*.parts"))) == 2
     monkeypatch.setattr(parts.PartBuilder, "_build", build)
     os.utime(corpus, (1, 1))
-    preprocess_to("d.pt", corpus, vocab, "--seed", "1")
-    assert len(list(Path().glob(".d.pt.*.parts"))) == 2
+    held, left = sorted(Path().glob(".d.pt.*.parts"))
+    with open(held / "lock") as lock:  # as if it were being worked on
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        preprocess_to("d.pt", corpus, vocab, "--seed", "1")
+    assert held.is_dir() and not left.exists(), (
+        "nobody comes back for what lies under a dataset that is there"
+    )
+
+
+def test_text_that_is_at_fault_leaves_nothing(corpus, vocab, small_spans):
+    """It has to be mended, and is another text then."""
+    Path(corpus).write_bytes(Path(corpus).read_bytes() + b"\xff\n")
+    with pytest.raises(DataError, match="is not UTF-8"):
+        preprocess_to("d.pt", corpus, vocab)
+    assert not list(Path().glob("*d.pt*"))
 
 
 def test_two_runs_at_the_same_work(corpus, vocab, small_spans, monkeypatch):

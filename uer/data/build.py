@@ -20,6 +20,7 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
+import glob
 import hashlib
 import json
 import shutil
@@ -108,6 +109,7 @@ def build_dataset(
         built.seconds = time.monotonic() - started
         built.header = Store(files.dataset_path).header
         shutil.rmtree(folder)
+    _remove_stale(Path(files.dataset_path))
     return built
 
 
@@ -141,8 +143,8 @@ def _describe(
 def _part_folder(files: PreprocessOptions, sources: list[Source], *settings: Any) -> Iterator[Path]:
     """A hidden folder beside the dataset for its parts; the same work finds it again, other work does not.
 
-    It stays when the run fails, and the same command goes on with what it holds. A lock keeps a second run
-    at the same work away.
+    It stays when the run is ended or the machine fails it, and the same command goes on with what it holds;
+    where the text is at fault it goes. A lock keeps a second run at the same work away.
     """
     stamps = [(str(s.path.resolve()), s.size, s.path.stat().st_mtime_ns) for s in sources]
     work = json.dumps([VERSION, SPAN, LONGEST, stamps, files.encoding_errors, settings], sort_keys=True)
@@ -160,9 +162,21 @@ def _part_folder(files: PreprocessOptions, sources: list[Source], *settings: Any
                 raise EnvironmentFault(
                     f"{dataset}: another preprocess.py is making this very dataset; wait for it, or end it."
                 ) from None
-            yield folder
+            try:
+                yield folder
+            except DataError:
+                shutil.rmtree(folder)  # the text has to be mended, and then it is other work
+                raise
     except OSError as error:
         raise write_fault(dataset, error) from error
+
+
+def _remove_stale(dataset: Path) -> None:
+    """Remove what earlier runs into this dataset left that had other text or options and did not end."""
+    for folder in dataset.parent.glob(f".{glob.escape(dataset.name)}.*.parts"):
+        with contextlib.suppress(OSError), open(folder / "lock") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)  # else it is being worked on
+            shutil.rmtree(folder)
 
 
 def _count(builder: PartBuilder) -> int:
