@@ -55,6 +55,19 @@ def test_a_tokenizer_folder_is_copied(tmp_path):
     assert (second.tgt_tokenizer / "vocab.txt").is_file()
 
 
+def test_a_checkpoint_that_was_renamed_by_itself(tmp_path):
+    """`mv m.bin-20 m.bin` leaves the companion behind; it is known by the checksum."""
+    for step in (10, 20):
+        write_state(tmp_path / f"m.bin-{step}", weights(step), config=CONFIG, extra={"seq_length": step})
+    os.replace(tmp_path / "m.bin-20", tmp_path / "m.bin")
+    assert read_companion(tmp_path / "m.bin").extra == {"seq_length": 20}
+    torch.save(weights(3), tmp_path / "m.bin")
+    assert read_companion(tmp_path / "m.bin") is None
+    write_state(tmp_path / "m.bin-x", weights(3), config=CONFIG)
+    os.replace(tmp_path / "m.bin-x", tmp_path / "m.bin")
+    assert read_companion(tmp_path / "m.bin") is None, "no number of a step"
+
+
 def test_none_without_a_companion(tmp_path):
     write_state(tmp_path / "a", weights(1))
     assert read_companion(tmp_path / "a") is None

@@ -59,7 +59,7 @@ def test_a_text_is_scored_behind_what_its_folder_begins_with(words, tmp_path, lo
         ("output.dense.bias", r"4 tensors are missing .*linear_2\.bias.* Check --config_path"),
         (
             "layer.1.",
-            r"16 tensors are missing .* and 6 more.* set layers_num in the config to 1",
+            r"16 tensors are missing .* and 12 more.* set layers_num in the config to 1",
         ),
     ],
 )

@@ -168,9 +168,55 @@ def test_what_does_not_fit_is_refused_with_advice(tmp_path, held, wanted, expect
     assert expected in str(error.value) and "\n" not in str(error.value)
 
 
-def test_at_most_ten_names_are_listed(tmp_path):
+WORDS = ModelConfig(
+    embedding=("word",), emb_size=8, hidden_size=8, heads_num=2, layers_num=2, remove_embedding_layernorm=True
+)
+
+
+@pytest.mark.parametrize(
+    ("held", "wanted", "expected"),
+    [
+        ({"encoder": "bilstm"}, {}, "choose --encoder bilstm"),
+        ({"encoder": "bigru"}, {"encoder": "lstm"}, "choose --encoder bigru"),
+        ({"encoder": "gru", "bidirectional": True}, {}, "choose --encoder gru --bidirectional"),
+        ({"encoder": "gru"}, {"encoder": "lstm"}, "choose --encoder gru."),
+        ({"encoder": "rnn"}, {"encoder": "gatedcnn"}, "choose --encoder rnn"),
+        ({"encoder": "gatedcnn"}, {"encoder": "lstm"}, "choose --encoder gatedcnn"),
+        ({}, {"encoder": "lstm"}, "choose --encoder transformer"),
+    ],
+)
+def test_another_encoder_is_named_first(tmp_path, held, wanted, expected):
+    """And nothing is said of depths, where only one side has layers of attention."""
+    path = saved(tmp_path / "m.bin", build_model(WORDS.replace(**held), V))
+    with pytest.raises(CheckpointError) as error:
+        load_into(build_model(WORDS.replace(**wanted), V), path)
+    advice = str(error.value).split("To mend it: ")[1]
+    assert advice.startswith(expected) and "layers_num" not in advice
+
+
+def test_layers_of_albert_are_no_depth(tmp_path):
+    path = saved(tmp_path / "m.bin", build_model(TINY.replace(parameter_sharing=True), V))
+    with pytest.raises(CheckpointError) as error:
+        load_into(build_model(TINY, V), path)
+    assert str(error.value).endswith("To mend it: add --parameter_sharing.")
+
+
+def test_another_width_says_nothing_of_positions(tmp_path):
+    path = saved(tmp_path / "m.bin", build_model(TINY.replace(hidden_size=16, emb_size=16), V))
+    with pytest.raises(CheckpointError) as error:
+        load_into(build_model(TINY, V), path)
+    assert "max_seq_length" not in str(error.value)
+
+
+def test_a_file_of_hugging_face_alone(tmp_path):
+    write_state(tmp_path / "m.bin", {"bert.embeddings.word_embeddings.weight": torch.ones(3, 2)})
+    with pytest.raises(CheckpointError, match=r"names of Hugging Face: name the folder in which it lies"):
+        load_into(build_model(TINY, V), tmp_path / "m.bin")
+
+
+def test_at_most_four_names_are_listed(tmp_path):
     path = saved(tmp_path / "m.bin", build_model(TINY.replace(layers_num=3), V))
-    with pytest.raises(CheckpointError, match=r"16 are left over: (?:[\w.]+, ){9}[\w.]+ and 6 more"):
+    with pytest.raises(CheckpointError, match=r"16 are left over: (?:[\w.]+, ){3}[\w.]+ and 12 more"):
         load_into(build_model(TINY, V), path)
 
 

@@ -18,6 +18,8 @@ LAYERS, DECODER_LAYERS = (
 )
 # What to do about a difference: (where it shows, pattern, advice).
 ADVICE = (
+    ("left", r"^encoder\.transformer\.", "choose --encoder transformer"),
+    ("left", r"^encoder\.conv", "choose --encoder gatedcnn"),
     ("left", LAYERS, "set layers_num in the config to {layers}"),
     ("missing", LAYERS, "set layers_num in the config to {layers}"),
     (
@@ -61,6 +63,8 @@ ADVICE = (
     ("shape", r"pos\.embedding", "set --max_seq_length to {positions}"),
     ("shape", r"embedding\.word\.", "{vocabulary}"),
 )
+SHOWN = 4  # names of each kind in the one line; --verbose lists all
+HUGGING_FACE = re.compile(r"(?:bert|roberta|albert|electra|distilbert|ernie|transformer|model|cls|shared)\.")
 VOCABULARY = (
     "the vocabulary has {model} tokens and the file {file}: name the file's own vocabulary, or adapt the "
     "file with python3 scripts/dynamic_vocab_adapter.py --old_model_path {path} --old_vocab_path OLD "
@@ -84,23 +88,28 @@ def refusal(path: Path, found: Canonical, targets: Mapping[str, Tensor], differe
     """The one line that says what does not fit and how to mend it."""
     known = [name for name in found.state if name in targets]
     if not known:
+        expected = "expected weights in the names of UER-py or of a supported Hugging Face family"
+        if any(HUGGING_FACE.match(name) for name in found.state):
+            expected = (
+                "these are names of Hugging Face: name the folder in which it lies with its config.json, or "
+                "convert it by scripts/convert_FAMILY_from_huggingface_to_uer.py"
+            )
         return (
             f"{path} holds no tensor that this model knows (it holds {summary(found.state) or 'nothing'}); "
-            "expected weights in the names of UER-py or of a supported Hugging Face family."
+            f"{expected}."
         )
     parts = []
     if difference.missing:
-        parts.append(
-            f"{len(difference.missing)} tensors are missing from the file: {listed(difference.missing)}"
-        )
+        names = listed(difference.missing, SHOWN)
+        parts.append(f"{len(difference.missing)} tensors are missing from the file: {names}")
     if difference.left:
-        parts.append(f"{len(difference.left)} are left over: {listed(difference.left)}")
+        parts.append(f"{len(difference.left)} are left over: {listed(difference.left, SHOWN)}")
     if difference.shape:
         shapes = [
             f"{name} (file {list(file)}, model {list(model)})"
             for name, (file, model) in difference.shape.items()
         ]
-        parts.append(f"{len(shapes)} have another shape: {listed(shapes)}")
+        parts.append(f"{len(shapes)} have another shape: {listed(shapes, SHOWN)}")
     advice = _advice(path, found, targets, difference)
     mend = (
         f"To mend it: {'; '.join(advice)}."
@@ -119,7 +128,8 @@ def _advice(path: Path, found: Canonical, targets: Mapping[str, Tensor], differe
         "layers": _depth(found.state, LAYERS),
         "decoder_layers": _depth(found.state, DECODER_LAYERS),
         "positions": next(
-            (file[0] for name, (file, _) in difference.shape.items() if "pos.embedding" in name), ""
+            (f[0] for name, (f, m) in difference.shape.items() if "pos.embedding" in name and f[0] != m[0]),
+            None,
         ),
     }
     words = next(((f, m) for name, (f, m) in difference.shape.items() if "word.embedding" in name), None)
@@ -127,11 +137,14 @@ def _advice(path: Path, found: Canonical, targets: Mapping[str, Tensor], differe
         facts["vocabulary"] = VOCABULARY.format(model=words[1][0], file=words[0][0], path=path)
     else:
         facts["vocabulary"] = "set the sizes in --config_path to those of the file"
-    advice = [
+    recurrent = _recurrent(found.state)
+    advice = [f"choose --encoder {recurrent}"] if recurrent not in (None, _recurrent(targets)) else []
+    advice += [
         text.format(**facts)
         for where, pattern, text in ADVICE
         if any(re.search(pattern, name) for name in getattr(difference, where))
         and _to_blame(pattern, found.state, targets, where)
+        and not ("{positions}" in text and facts["positions"] is None)
     ]
     return list(dict.fromkeys(advice))[:3]
 
@@ -141,9 +154,21 @@ def _to_blame(pattern: str, held: Iterable[str], targets: Iterable[str], where: 
     depths differ.
     """
     if pattern in (LAYERS, DECODER_LAYERS):
-        return _depth(held, pattern) != _depth(targets, pattern)
+        depths = _depth(held, pattern), _depth(targets, pattern)
+        return depths[0] != depths[1] and 0 not in depths
     others = {"missing": held, "left": targets}.get(where, ())
     return not any(re.search(pattern, name) for name in others)
+
+
+def _recurrent(state: Mapping[str, Tensor]) -> str | None:
+    """The recurrent encoder that names and shapes speak of."""
+    for part, both in (("rnn_forward", True), ("rnn", False)):
+        weight = state.get(f"encoder.{part}.weight_hh_l0")
+        if weight is not None:
+            kind = {4: "lstm", 3: "gru"}.get(weight.shape[0] // weight.shape[1], "rnn")
+            twice = " --bidirectional" if f"encoder.{part}.weight_hh_l0_reverse" in state else ""
+            return f"{'bi' if both else ''}{kind}{twice}"
+    return None
 
 
 def _depth(names: Iterable[str], pattern: str) -> int:

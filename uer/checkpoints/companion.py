@@ -8,8 +8,10 @@ has.
 
 from __future__ import annotations
 
+import glob
 import json
 import os
+import re
 import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -159,8 +161,10 @@ def read_companion(path: str | Path) -> Companion | None:
         )
     path = Path(path)
     folders = [folder for folder in (companion_folder(path), _incoming(path)) if folder.is_dir()]
-    if not folders or not path.is_file():
+    if not path.is_file():
         return None
+    if not folders:
+        return _left_behind(path)
     digest = _checksum(path)
     for folder in folders:
         record = _read_json(folder / CONFIG)
@@ -171,6 +175,17 @@ def read_companion(path: str | Path) -> Companion | None:
         "replaced or damaged; restore both from the same place, or remove that folder and describe the "
         "model by --config_path."
     )
+
+
+def _left_behind(path: Path) -> Companion | None:
+    """The companion of a checkpoint `PATH-STEP` that was renamed to PATH by itself, as UER-py's users do."""
+    names = re.compile(rf"{re.escape(path.name)}-\d+\.meta")
+    for folder in sorted(path.parent.glob(f"{glob.escape(path.name)}-*.meta")):
+        if names.fullmatch(folder.name) and (folder / CONFIG).is_file():
+            record = _read_json(folder / CONFIG)
+            if record.get("weights", {}).get("sha256") == _checksum(path):
+                return _companion(folder, record)
+    return None
 
 
 def _checksum(path: Path) -> str:
