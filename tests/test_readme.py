@@ -7,13 +7,12 @@ import json
 import re
 import shlex
 import shutil
-import subprocess
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from tests.task_commands import IN_README
+from tests.task_commands import IN_README, typed_commands
 from uer.cli import run
 from uer.config import model, preprocess, tokenizer, training
 from uer.utils.files import repository_root
@@ -38,21 +37,14 @@ STEPS = {"models/output_model.bin-1000": "models/output_model.bin-2"}
 """the checkpoint before the last"""
 
 
-TYPED = r"""python3() { printf '%s\0' "$@" $'\n'; }"""
-"""a shell in which `python3` says what was typed behind it, each word and each command with its end"""
-
-
 def blocks(readme: str) -> list[str]:
     """The shell blocks, in order."""
     return re.findall(r"```bash\n(.*?)```", (ROOT / readme).read_text(encoding="utf-8"), re.S)
 
 
 def commands(readme: str) -> list[list[str]]:
-    """The words behind each `python3` in the shell blocks, in order, as a shell that stands in the current
-    folder reads them; what the blocks write without Python they write."""
-    shell = "\n".join([TYPED, *(block for block in blocks(readme) if "python3" in block)])
-    typed = subprocess.run(["bash", "-c", shell], capture_output=True, text=True, check=False).stdout
-    return [command.removesuffix("\0").split("\0") for command in typed.split("\n\0")[:-1]]
+    """The words behind each `python3` in the shell blocks, in order."""
+    return typed_commands(blocks(readme))
 
 
 def smaller(words: list[str]) -> list[str]:

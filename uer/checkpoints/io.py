@@ -45,6 +45,16 @@ def is_torch_name(path: str | Path) -> bool:
     return Path(re.sub(r"-\d+$", "", Path(path).name)).suffix in TORCH_SUFFIXES
 
 
+def check_exists(path: str | Path, flag: str) -> None:
+    """Raise where there is neither a file nor a folder.
+
+    Raises:
+        CheckpointError: what a person named with `flag` is not there.
+    """
+    if not Path(path).exists():
+        raise CheckpointError(f"{path} does not exist; name a model file or folder that does with {flag}.")
+
+
 def read_state(path: str | Path, flag: str = "--pretrained_model_path") -> State:
     """All tensors of a file, a sharded index or a folder of Hugging Face layout, by name, on the CPU.
 
@@ -58,8 +68,7 @@ def read_state(path: str | Path, flag: str = "--pretrained_model_path") -> State
     path = Path(path)
     if path.is_dir():
         path = _file_of_folder(path)
-    if not path.is_file():
-        raise CheckpointError(f"{path} does not exist; name a model file or folder that does with {flag}.")
+    check_exists(path, flag)
     if path.name.endswith(".index.json"):
         return _read_shards(path)
     return _read_file(path)

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from uer.checkpoints.companion import read_companion
+from uer.checkpoints.io import check_exists
 from uer.checkpoints.source import read_source
 from uer.errors import CheckpointError, ConfigError
 
@@ -23,6 +24,7 @@ def model_tokenizer(path: str, vocab_path: str | None, spm_model_path: str | Non
     """The tokenizer of a model: the named files', else its companion's.
 
     Raises:
+        CheckpointError: there is no model.
         ConfigError: nothing is named, and the model brings none.
     """
     from uer.tokenizers import build_tokenizer, load_tokenizer
@@ -31,6 +33,7 @@ def model_tokenizer(path: str, vocab_path: str | None, spm_model_path: str | Non
         return build_tokenizer("bert", vocab_path=vocab_path, spm_model_path=spm_model_path)
     companion = read_companion(path)
     if companion is None or companion.tokenizer is None:
+        check_exists(path, "--load_model_path")
         raise ConfigError(
             f"{path} has no companion folder that brings its vocabulary; name it with --vocab_path or "
             "--spm_model_path."

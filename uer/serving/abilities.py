@@ -273,7 +273,7 @@ class Continue(Ability):
         target = self.described.tgt_tokenizer or self.tokenizer
         pair = self.model.decoder is not None
         separated = pair or self.model.config.mask == "causal_with_prefix"
-        prompt = prompt_ids(self.tokenizer, _one_line(text), separated=separated)
+        prompt = prompt_ids(self.tokenizer, _one_line(text), separated=separated, blanks=pair)
         if len(prompt) + (not pair) > self.limit:
             raise DataError(f"the text has {len(prompt)} tokens, the model reads {self.limit}; shorten it.")
         generator = Generator(self.model, target, options, length=self.limit)

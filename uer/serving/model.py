@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from uer.checkpoints.companion import Companion, read_companion
 from uer.checkpoints.folder import open_folder
+from uer.checkpoints.io import check_exists
 from uer.config.model import ModelConfig
 from uer.embeddings.parts import positions_limit
 from uer.errors import ConfigError
@@ -54,12 +55,14 @@ def describe(path: str) -> Described:
     """A model that says by itself what it is.
 
     Raises:
+        CheckpointError: there is none.
         ConfigError: it does not, or it brings no tokenizer.
     """
     from uer.tokenizers import load_tokenizer
 
     companion = read_companion(path)
     if companion is None or companion.tokenizer is None:
+        check_exists(path, "--load_model_path")
         raise ConfigError(
             f"{path} does not say by itself what model it is and how it reads text; two models are compared "
             "when both have a companion folder, or are Hugging Face folders with their tokenizer."

@@ -13,6 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from uer.checkpoints import read_companion
+from uer.checkpoints.io import check_exists
 from uer.config.model import ModelConfig
 from uer.data.batch import Batch
 from uer.errors import ConfigError
@@ -99,10 +100,11 @@ def open_teacher(path: str, tokenizer: Tokenizer) -> tuple[ClassifierModel, Labe
 
     Raises:
         ConfigError: the file says nothing about itself, or its vocabulary is another one.
-        CheckpointError: it cannot be read, or is of another task.
+        CheckpointError: it is not there, cannot be read, or is of another task.
     """
     companion = read_companion(path)
     if companion is None:
+        check_exists(path, "--teacher_path")
         raise ConfigError(
             f"{path} has no companion folder that says what model it is; fine-tune the teacher with "
             "finetune/run_classifier.py, or name a Hugging Face folder."
