@@ -3,9 +3,24 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
 from pathlib import Path
 
 import numpy as np
+
+TYPED = r"""python3() { printf '%s\0' "$@" $'\n'; }"""
+"""a shell in which `python3` says what was typed behind it, each word and each command with its end"""
+
+
+def typed_commands(blocks: list[str], **environment: str) -> list[list[str]]:
+    """The words behind each `python3` in blocks of a page, in order, as a shell reads them that stands in the
+    current folder; what the blocks write without Python they write.
+    """
+    shell = "\n".join([TYPED, *(block for block in blocks if "python3" in block)])
+    told = {"capture_output": True, "text": True, "check": False, "env": {**os.environ, **environment}}
+    said = subprocess.run(["bash", "-c", shell], **told).stdout
+    return [command.removesuffix("\0").split("\0") for command in said.split("\n\0")[:-1]]
 
 
 def value(words: list[str], flag: str) -> str:

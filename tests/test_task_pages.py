@@ -1,17 +1,18 @@
-"""The pages of docs/tasks are true: each command runs, on small files of the kind that the page describes."""
+"""The pages of docs/tasks are true: each command runs, on the sets that ship and on real data."""
 
 from __future__ import annotations
 
 import json
-import random
 import re
 import shlex
 import shutil
+from collections.abc import Callable
+from itertools import chain
 from pathlib import Path
 
 import pytest
 
-from tests.task_commands import PREDICTED, TRAINED, check_model
+from tests.task_commands import PREDICTED, TRAINED, check_model, typed_commands
 from tests.tasks.scripts import script
 from tests.tasks.scripts import words as typed
 from uer.cli import run
@@ -19,148 +20,123 @@ from uer.utils.files import repository_root
 
 ROOT = repository_root()
 PAGES = (
-    *("dbqa", "extractive_qa", "multi_label", "multi_task", "multiple_choice", "ner", "prompt"),
-    *("regression", "siamese", "simcse", "text2text", "cross_validation"),
+    *("classifier", "dbqa", "extractive_qa", "multi_label", "multi_task", "multiple_choice", "ner", "prompt"),
+    *("regression", "siamese", "simcse", "text2text", "cross_validation", "uie"),
 )
+REAL_PAGES = ("classifier", "extractive_qa", "multiple_choice", "ner", "text2text")
 SIZES = {"--epochs_num": "1", "--folds_num": "2", "--seq_length": "32", "--doc_stride": "16"}
-WORDS = list("书好坏的很看文笔")
+FEW, TEXTS = 24, 4
+"""rows that are kept of a file, and texts of a document of questions"""
 
 
-def commands(page: str) -> list[list[str]]:
-    """The words behind each `python3` of a page, long rows and many epochs made few."""
+def blocks(page: str, *, real: bool) -> list[str]:
+    """The blocks of a page that read real data, or the others."""
     text = (ROOT / "docs" / "tasks" / f"{page}.md").read_text(encoding="utf-8")
-    found = []
-    for block in re.findall(r"```\w*\n(.*?)```", text, re.S):
-        for line in block.replace("\\\n", " ").splitlines():
-            words = shlex.split(line, comments=True)
-            if words[:1] != ["python3"]:
-                continue
-            for flag, value in SIZES.items():
-                if flag in words:
-                    words[words.index(flag) + 1] = value
-            found.append(words[1:])
-    return found
+    every = re.findall(r"```\w*\n(.*?)```", text, re.S)
+    return [block for block in every if "python3 " in block and ("$DATA" in block) == real]
 
 
-def text(draw: random.Random, low: int = 3, high: int = 9) -> str:
-    """Some characters."""
-    return "".join(draw.choices(WORDS, k=draw.randint(low, high)))
+def smaller(words: list[str]) -> list[str]:
+    """Long rows and many epochs made few."""
+    out = list(words)
+    for flag, value in SIZES.items():
+        for place in (place for place, word in enumerate(words) if word == flag):
+            out[place + 1] = value
+    return out
 
 
-def table(name: str, columns: list[str], rows: list[list]) -> None:
-    """A table file in the current folder."""
-    Path(name).parent.mkdir(parents=True, exist_ok=True)
-    lines = ["\t".join(columns), *("\t".join(map(str, row)) for row in rows)]
-    Path(name).write_text("\n".join(lines) + "\n", encoding="utf-8")
-
-
-def write_tables(page: str, draw: random.Random) -> None:
-    """train.tsv, dev.tsv and test.tsv in the format of a page."""
-    rows = range(12)
-    kinds = {
-        "dbqa": (
-            ["qid", "label", "text_a", "text_b"],
-            lambda i: [i // 4, int(i % 4 == 0), text(draw), text(draw)],
-        ),
-        "multi_label": (["label", "text_a"], lambda i: [["0", "0,1", "2", ""][i % 4], text(draw)]),
-        "ner": (["text_a", "label"], lambda i: [" ".join(text(draw, 4, 4)), "O B-LOC I-LOC O"]),
-        "regression": (["label", "text_a"], lambda i: [i / 5, text(draw)]),
-        "siamese": (["label", "text_a", "text_b"], lambda i: [i % 3, text(draw), text(draw)]),
-        "simcse": (["label", "text_a", "text_b"], lambda i: [i % 5, text(draw), text(draw)]),
-        "text2text": (["label", "text_a"], lambda i: [text(draw), text(draw)]),
-        "cross_validation": (["label", "text_a"], lambda i: [i % 2, text(draw)]),
-        "prompt": (["label", "text_a"], lambda i: [i % 2, text(draw)]),
-        "multi_task": (["label", "text_a"], lambda i: [i % 2, text(draw)]),
-    }
-    if page not in kinds:
-        return
-    columns, make = kinds[page]
-    for part in ("train", "dev", "test"):
-        for folder in ("", "datasets/one/", "datasets/two/", "datasets/douban_book_review/"):
-            table(f"{folder}{part}.tsv", columns, [make(number) for number in rows])
-
-
-def write_documents(draw: random.Random) -> None:
-    """JSON files of questions about texts, with choices, and with blanks."""
-    parts = ("train", "dev", "test")
-    for part in parts:
-        asked = []
-        for number in range(6):
-            context = text(draw, 12, 12)
-            answer = {"text": context[4:6], "answer_start": 4}
-            asked.append(
-                {"context": context, "qas": [{"id": f"{number}", "question": "书", "answers": [answer]}]}
-            )
-        lines, answers = [], {}
-        for number in range(6):
-            tag = f"#idiom{number:06d}#"
-            answers[tag] = number % 2
-            lines.append(
-                json.dumps({"candidates": ["好好看看", "坏坏看看"], "content": [f"书{tag}的"]}) + "\n"
-            )
-        Path(f"{part}.jsonl").write_text("".join(lines), encoding="utf-8")
-        Path(f"{part}_answers.json").write_text(json.dumps(answers), encoding="utf-8")
-        choices = [
-            [[text(draw)], [{"question": "书", "choice": ["好", "坏"], "answer": "好"}], str(number)]
-            for number in range(6)
-        ]
-        Path(f"{part}.json").write_text(json.dumps({"data": [{"paragraphs": asked}]}), encoding="utf-8")
-        Path(f"{part}_choices.json").write_text(json.dumps(choices), encoding="utf-8")
+def shorter(source: Path, target: Path) -> None:
+    """The head of a file; of a JSON document the first entries."""
+    text = source.read_text(encoding="utf-8")
+    if source.suffix != ".json":
+        text = "".join(text.splitlines(keepends=True)[: FEW + 1])
+    elif isinstance(whole := json.loads(text), list):
+        text = json.dumps(whole[:FEW], ensure_ascii=False)
+    elif "data" in whole:
+        texts = [entry for document in whole["data"][:TEXTS] for entry in document["paragraphs"][:TEXTS]]
+        text = json.dumps({"data": [{"paragraphs": texts[:TEXTS]}]}, ensure_ascii=False)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    target.write_text(text, encoding="utf-8")
 
 
 @pytest.fixture(scope="module")
 def clone(tmp_path_factory) -> Path:
-    """The configs, and pre-trained models under the names that the pages use."""
-    folder, draw = tmp_path_factory.mktemp("clone"), random.Random(5)
-    for part in ("bert", "sbert", "t5"):
+    """The configs, the sets that ship, and pre-trained models under the names that the pages use."""
+    folder = tmp_path_factory.mktemp("clone")
+    for part in ("bert", "t5"):
         shutil.copytree(ROOT / "models" / part, folder / "models" / part)
     for name in ("zh_en_vocab.txt", "prompts.json"):
         shutil.copy(ROOT / "models" / name, folder / "models" / name)
-    corpus = folder / "corpus.txt"
-    corpus.write_text("".join(f"{text(draw, 30, 40)}\n" for _ in range(20)), encoding="utf-8")
-    for name, config, target in (("output_model", "bert/tiny", "mlm"), ("t5", "t5/small", "t5")):
+    corpus = folder / "corpora" / "book_review.txt"
+    for source in chain((ROOT / "datasets").rglob("*.*"), (ROOT / "corpora").glob("book_review.txt")):
+        shorter(source, folder / source.relative_to(ROOT))
+    models = (("output_model", "bert", "mlm", 2000), ("t5", "t5", "t5", 1000))
+    for name, config, objective, step in models:
         common = {"vocab_path": folder / "models" / "zh_en_vocab.txt", "dataset_path": folder / f"{name}.pt"}
-        built = {"corpus_path": corpus, "data_processor": target, "seq_length": 32, **common}
-        path = folder / "models" / f"{config}_config.json"
-        if name == "t5":
-            small = {
-                "layers_num": 1,
-                "decoder_layers_num": 1,
-                "hidden_size": 32,
-                "emb_size": 32,
-                "heads_num": 2,
-            }
-            values = (
-                json.loads(path.read_text()) | small | {"feedforward_size": 64, "attention_head_size": 16}
-            )
-            path.write_text(json.dumps(values))
+        built = {"corpus_path": corpus, "data_processor": objective, "seq_length": 32, **common}
         assert run(script("preprocess").main, typed(**built)) == 0
         trained = {
-            "config_path": path,
+            "config_path": folder / "models" / config / "tiny_config.json",
             "output_model_path": folder / "models" / f"{name}.bin",
             "total_steps": 1,
         }
-        flags = {"target": None if name == "t5" else "mlm", "batch_size": 4, **trained, **common}
-        assert run(script("pretrain").main, typed(save_checkpoint_steps=1, **flags)) == 0
+        target = None if config == "t5" else objective
+        flags = {"target": target, "batch_size": 4, "save_checkpoint_steps": 1, **trained, **common}
+        assert run(script("pretrain").main, typed(**flags)) == 0
         for made in list((folder / "models").glob(f"{name}.bin-1*")):
-            made.rename(made.with_name(made.name.replace(".bin-1", ".bin-2000")))
+            made.rename(made.with_name(made.name.replace(".bin-1", f".bin-{step}", 1)))
     return folder
 
 
-@pytest.mark.parametrize("page", PAGES)
-def test_the_commands_of_a_page_run(clone, page, monkeypatch, load_script, capsys):
-    monkeypatch.chdir(clone)
-    draw = random.Random(3)
-    write_documents(draw)
-    write_tables(page, draw)
-    found = commands(page)
-    assert found, page
-    for words in found:
-        name = Path(words[0]).stem
-        if name in ("run_c3", "run_c3_infer"):
-            words = [re.sub(r"^(train|dev|test)\.json$", r"\1_choices.json", word) for word in words]
+def carry_out(found: list[list[str]], load_script: Callable) -> None:
+    """Run the commands of a page, and look at what each leaves."""
+    assert found
+    for words in map(smaller, found):
+        if words[0].startswith("benchmarks/"):
+            continue  # they have tests of their own
         assert run(load_script(words[0]).main, words[1:]) == 0, shlex.join(words)
+        name = Path(words[0]).stem
         if name in TRAINED:
             check_model(words)
         elif name in PREDICTED:
             PREDICTED[name](words)
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_the_commands_of_a_page_run(clone, page, monkeypatch, load_script):
+    monkeypatch.chdir(clone)
+    carry_out(typed_commands(blocks(page, real=False)), load_script)
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory, shared) -> Path:
+    """The heads of the real files; a training file that is absent is the head of the development file."""
+    folder, source = tmp_path_factory.mktemp("data"), shared / "data"
+    for file in chain((source / "datasets").rglob("*.*"), (source / "corpora").glob("news*")):
+        if file.name == "labels.json":
+            continue
+        target = folder / file.relative_to(source)
+        shorter(file, target)
+        if file.name.startswith("dev.") and not file.with_name(f"train{file.suffix}").exists():
+            shutil.copy(target, target.with_name(f"train{file.suffix}"))
+    return folder
+
+
+@pytest.mark.parametrize("page", REAL_PAGES)
+def test_the_commands_for_real_data_run(clone, data, page, monkeypatch, load_script):
+    monkeypatch.chdir(clone)
+    carry_out(typed_commands(blocks(page, real=True), DATA=str(data)), load_script)
+
+
+def test_every_page_of_real_data_is_run():
+    held = [page for page in PAGES if blocks(page, real=True)]
+    assert tuple(sorted(held)) == tuple(sorted(REAL_PAGES))
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_a_page_says_what_is_read_written_and_scored(page):
+    text = (ROOT / "docs" / "tasks" / f"{page}.md").read_text(encoding="utf-8")
+    heads = " ".join(re.findall(r"^## (.*)$", text, re.M))
+    for wanted in ("Input", r"Commands?\b", "Metric", "What to expect", r"Output|Prediction|Command"):
+        assert re.search(wanted, heads), (page, wanted)
+    assert "python3 inference/" in text and "python3 finetune/" in text
