@@ -36,7 +36,7 @@ def main(argv: list[str] | None = None) -> int:
     predictor = saved_predictor(chosen, task, ChoiceModel.build, files=DocumentOptions)
 
     streams = options.test_path == PIPE
-    with object_writer(options.output, 2, streams=streams) as write:
+    with predictor, object_writer(options.output, 2, streams=streams) as write:
         for lines in arriving(options.test_path, task.stream(options.test_path)):
             blanks = [blank for line in lines for blank in line]
             filled = fill(blanks, predictor.logits(task.encode(blanks))) if blanks else {}

@@ -230,6 +230,10 @@ def test_the_script_searches_and_the_best_command_reaches_its_score(folder, caps
             "up to seq_length 64",
         ),
         (
+            {"search": "grid", "search_space": ["seq_length=choice(8,16)"], "overflow": "window"},
+            "--search_space names seq_length, but windows are cut once, at --seq_length; take it out",
+        ),
+        (
             {"search": "tpe", "search_space": ["epochs_num=int(1,3)"], "epochs_num_list": [1]},
             "--epochs_num_list and --search_space both name epochs_num",
         ),

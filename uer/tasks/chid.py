@@ -45,6 +45,7 @@ class ChidTask(ChoiceTask):
     """
 
     name = "chid"
+    cut = "only the text around their blanks is read"
 
     def __init__(self, tokenizer: Any, *, overflow: str = "truncate", **settings: Any) -> None:
         if overflow == "window":
@@ -108,13 +109,14 @@ class ChidTask(ChoiceTask):
         for content in (left, right):
             pieces += [(tokenizer.sep_id, 1), (content, 1)]
         rows = join([*pieces, (tokenizer.sep_id, 1)], self.seq_length)
-        # The text is cut to its window on purpose; a row is too long only when its window does not fit.
-        rows.long[:] = False
         counts = [len(blank.candidates) for blank in blanks]
+        rows.long |= np.repeat([cut for _, _, cut in sides], counts)
         return Questions(rows, np.concatenate([[0], np.cumsum(counts)]))
 
-    def _sides(self, blank: Blank) -> tuple[np.ndarray, np.ndarray]:
-        """The ids on the left and on the right of a blank, as many as there is room for."""
+    def _sides(self, blank: Blank) -> tuple[np.ndarray, np.ndarray, bool]:
+        """The ids on the left and on the right of a blank, as many as there is room for; whether there are
+        more.
+        """
         masked = np.array([self.tokenizer.mask_id], np.int32)
         texts = iter(_split(self.tokenizer.encode_batch(blank.pieces[::2])))
         pieces = [masked if n % 2 else next(texts) for n in range(len(blank.pieces))]
@@ -127,7 +129,8 @@ class ChidTask(ChoiceTask):
             of_left = min(len(left), room - of_right)
         elif of_left < half:
             of_right = min(len(right), room - of_left)
-        return left[len(left) - of_left :], right[:of_right]
+        cut = of_left < len(left) or of_right < len(right)
+        return left[len(left) - of_left :], right[:of_right], cut
 
 
 def _split(ragged: tuple[np.ndarray, np.ndarray]) -> list[np.ndarray]:

@@ -27,7 +27,7 @@ from uer.metrics import Confusion
 from uer.models.model import Inputs, Model
 from uer.targets.term import Term
 from uer.tasks.body import LayoutChoice, pooled, task_body
-from uer.tasks.overflow import remembered, scored, settle_overflow
+from uer.tasks.overflow import CUT, remembered, scored, settle_overflow
 from uer.tasks.rows import Examples
 
 HEAD = (r"output_layer(_1)?\.",)
@@ -157,11 +157,11 @@ class ChoiceTask:
 
     Attributes:
         name: the task, as the companion folder names it.
-        unit: what messages call its rows.
+        unit: what messages call its rows. cut: what they say of rows that are too long.
     """
 
     name: str
-    unit = "questions"
+    unit, cut = "questions", CUT
 
     def __init__(
         self, tokenizer: Any, *, seq_length: int, choices_num: int, overflow: str = "truncate"
@@ -198,6 +198,7 @@ class ChoiceTask:
             seq_length=self.seq_length,
             how=self.overflow if training else scored(self.overflow),
             what=self.unit,
+            cut=self.cut,
         )
 
     def collate(self, examples: Questions, rows: np.ndarray) -> Batch:

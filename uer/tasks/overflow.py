@@ -11,6 +11,8 @@ import numpy as np
 from uer.errors import DataError
 from uer.utils.logging import logger
 
+CUT = "they were cut on the right"
+"""what is said of rows that are too long, unless something else was done to them"""
 Rows = TypeVar("Rows")
 """`uer.tasks.rows.Examples`, or what is like them"""
 
@@ -51,17 +53,14 @@ class LongRows:
         """How many there are, for a message."""
         return f"{self.long} of {self.rows} {what} are longer than --seq_length {seq_length} tokens"
 
-    def warn(
-        self, source: str | Path, seq_length: int, what: str = "rows", *, left_out: bool = False
-    ) -> None:
-        """Say it, where there are some."""
+    def warn(self, source: str | Path, seq_length: int, what: str = "rows", *, done: str = CUT) -> None:
+        """Say it, where there are some; `done`: what was done to them, unless they are read in windows."""
         if not self.long:
             return
-        done = "were left out" if left_out else "were cut on the right"
         if self.windows:
-            done = f"are read in {self.windows} windows"
+            done = f"they are read in {self.windows} windows"
             done += f", {self.cut} of which were cut" if self.cut else ""
-        logger.warning(f"{source}: {self.facts(seq_length, what)}; they {done}.")
+        logger.warning(f"{source}: {self.facts(seq_length, what)}; {done}.")
 
 
 def settle_overflow(
@@ -72,13 +71,14 @@ def settle_overflow(
     seq_length: int,
     how: str,
     what: str = "rows",
+    cut: str = CUT,
 ) -> Rows:
     """Rows that are too long stay as they were read ("truncate", "window"), are left out ("drop") or are an
     "error"; a line says so.
 
     Args:
         path: the file. fault: number of a row and a message → the error that names its place.
-        what: what the rows are called.
+        what: what the rows are called. cut: what is said of those that stay.
 
     Raises:
         DataError: with "error"; or no row is left.
@@ -91,7 +91,7 @@ def settle_overflow(
             int(examples.long.argmax()), f"is too long ({facts}); raise it, or choose another --overflow."
         )
     drop = how == "drop"
-    found.warn(path, seq_length, what, left_out=drop)
+    found.warn(path, seq_length, what, done="they were left out" if drop else cut)
     if not (found.long and drop):
         return examples
     if found.long == len(examples):

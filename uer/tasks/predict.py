@@ -14,7 +14,7 @@ from uer.config.inference import InferenceOptions, PredictorOptions
 from uer.data.batch import Batch
 from uer.metrics import Metric
 from uer.tasks.output import table_writer
-from uer.tasks.overflow import LongRows
+from uer.tasks.overflow import CUT, LongRows
 from uer.tasks.rows import Examples
 from uer.tasks.setup import load_saved, pick_device, pick_precision
 from uer.tasks.table import read_chunks
@@ -175,7 +175,8 @@ class Predictor:
     def __exit__(self, kind: type[BaseException] | None, *rest: object) -> None:
         """When all is predicted, say how many rows were too long."""
         if kind is None:
-            self.seen.warn(self.source, self.task.seq_length, getattr(self.task, "unit", "rows"))
+            task, unit = self.task, getattr(self.task, "unit", "rows")
+            self.seen.warn(self.source, task.seq_length, unit, done=getattr(task, "cut", CUT))
 
     def stream(
         self, examples: Examples, compute: Callable[[dict[str, Tensor]], Tensor] | None = None
