@@ -1,68 +1,56 @@
 """The result of every task stands on the page of its run, as it stands in the log."""
 
 import json
+import re
 
 import pytest
 
-from tests.tasks.scripts import Folder, finetune, script, words
-from tests.tasks.test_streams import QUICK, TABLES, TEXT, question_documents
+from tests.tasks.every import EVERY, prepare, with_test
+from tests.tasks.scripts import Folder, finetune
 
-DBQA = (["qid", "label", "text_a"], lambda i: [i // 3, int(i % 3 == 0), "a b c"[: 1 + i]], lambda folder: {})
-ALL = {**TABLES, "run_dbqa": DBQA}
+CONFUSION = "Confusion matrix (rows: predicted, columns: gold)"
 SHOWN = {
-    "run_classifier": ("acc", "Confusion matrix (rows: predicted, columns: gold)"),
-    "run_classifier_multi_label": ("micro_f1", "Each label"),
-    "run_regression": ("pearson", None),
-    "run_classifier_prompt": ("acc", "Confusion matrix (rows: predicted, columns: gold)"),
-    "run_classifier_siamese": ("mcc", "Confusion matrix (rows: predicted, columns: gold)"),
-    "run_simcse": ("spearman", None),
-    "run_ner": ("f1", "Each type"),
-    "run_text2text": ("rougeL", None),
-    "run_dbqa": ("mrr", None),
-    "run_c3": ("acc", "Confusion matrix (rows: predicted, columns: gold)"),
-    "run_cmrc": ("em", None),
+    "run_classifier": ("acc", [CONFUSION, "Each label"]),
+    "run_classifier_cv": ("acc", ["Each fold", CONFUSION, "Each label"]),
+    "run_classifier_mt": (
+        "macro_f1",
+        [f"Data set {n}: {title}" for n in (1, 2) for title in (CONFUSION, "Each label")],
+    ),
+    "run_classifier_multi_label": ("micro_f1", ["Each label"]),
+    "run_classifier_prompt": ("acc", [CONFUSION, "Each label"]),
+    "run_classifier_siamese": ("mcc", [CONFUSION, "Each label"]),
+    "run_simcse": ("spearman", []),
+    "run_regression": ("pearson", []),
+    "run_ner": ("f1", ["Each type"]),
+    "run_cmrc": ("em", []),
+    "run_c3": ("acc", [CONFUSION, "Each label"]),
+    "run_chid": ("acc", [CONFUSION, "Each label"]),
+    "run_dbqa": ("mrr", []),
+    "run_text2text": ("rougeL", []),
+    "run_uie": ("f1", ["Each prompt"]),
 }
+"""script → a score, and the tables behind the scores; a search has a page of its own"""
 
 
-def check(folder, name):
-    """The page shows the results of the best evaluation and of the test file."""
-    score, title = SHOWN[name]
-    results = json.loads((folder.path / "model.bin.run" / "results.json").read_text())
-    assert list(results) == ["Development, the best evaluation", "Test"]
-    page = (folder.path / "model.bin.run" / "report.html").read_text()
-    for part, result in results.items():
-        assert f"<h2>{part}</h2>" in page
-        value = result["scores"][score]
-        assert f"<td>{score}</td><td>{'none' if value is None else f'{value:.4f}'}</td>" in page
-        assert [table["title"] for table in result["tables"]][:1] == ([title] if title else [])
-    assert title is None or page.count(f"<h3>{title}</h3>") == 2
-
-
-@pytest.mark.parametrize("name", ALL)
-def test_tasks_of_tables(tmp_path, name, capsys):
-    folder, (columns, make, needs) = Folder(tmp_path), ALL[name]
-    path = folder.table("rows.tsv", columns, [make(number) for number in range(6)])
-    finetune(name, folder, test_path=path, **{**QUICK, **needs(folder)})
-    check(folder, name)
-
-
-@pytest.mark.parametrize("kind", ["c3", "cmrc"])
-def test_tasks_of_documents(tmp_path, kind, capsys):
-    folder, (documents, flags) = Folder(tmp_path), question_documents(kind)
-    path = folder.write("rows.json", json.dumps(documents[0]))
-    finetune(f"run_{kind}", folder, "rows.json", test_path=path, **{**QUICK, **flags})
-    check(folder, f"run_{kind}")
-
-
-def test_several_data_sets(tmp_path, capsys):
+@pytest.mark.parametrize("name", SHOWN)
+def test_the_page_of_a_run(tmp_path, name, capsys):
     folder = Folder(tmp_path)
-    for name in ("one", "two"):
-        (tmp_path / name).mkdir()
-        for file in ("train", "dev"):
-            folder.table(f"{name}/{file}.tsv", TEXT[0], [TEXT[1](number) for number in range(6)])
-    settings = {"dataset_path_list": [folder / "one", folder / "two"], "precision": "fp32"}
-    settings |= {"output_model_path": folder / "model.bin", "vocab_path": folder.vocab}
-    script("finetune/run_classifier_mt").main(words(config_path=folder.config, **settings, **QUICK))
+    assert finetune(name, folder, **prepare(name, folder), **with_test(name, folder)) == 0
+    log = capsys.readouterr().err
+    score, titles = SHOWN[name]
+    results = json.loads((tmp_path / "model.bin.run" / "results.json").read_text())
+    parts = ["Development, the best evaluation", *(["Test"] if with_test(name, folder) else [])]
+    assert list(results) == (["Folds"] if name == "run_classifier_cv" else parts)
     page = (tmp_path / "model.bin.run" / "report.html").read_text()
-    for number in (1, 2):
-        assert f"<h3>Data set {number}: Each label</h3>" in page
+    cards = re.findall(r'<div class="card results"><h2>(.*?)</h2>(.*?)(?=<div class="card|$)', page, re.S)
+    assert [title for title, _ in cards] == list(results)
+    for (_, card), result in zip(cards, results.values(), strict=True):
+        value = result["scores"][score]
+        shown = "none" if value is None else f"{value:.4f}"
+        assert f"<td>{score}</td><td>{shown}</td>" in card
+        assert value is None or shown in log or f"{value:.3f}" in log or name == "run_classifier_mt"
+        assert re.findall("<h3>(.*?)</h3>", card) == titles == [table["title"] for table in result["tables"]]
+
+
+def test_every_script_is_there():
+    assert {*SHOWN, "run_classifier_grid"} == set(EVERY)

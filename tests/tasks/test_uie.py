@@ -18,7 +18,7 @@ from uer.checkpoints import load_into, read_companion
 from uer.errors import ConfigError, DataError
 from uer.tasks.pointers import Span, SpanSets, chosen, paired
 from uer.tasks.uie import UieModel, UieTask
-from uer.tasks.uie_files import Ask, read_asks, read_open, with_negatives
+from uer.tasks.uie_files import Ask, asked, read_asks, read_open, with_negatives
 from uer.tokenizers import build_tokenizer
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "zoo" / "F15_uie"
@@ -168,6 +168,31 @@ def test_rows_of_doccano(tmp_path):
 def test_faulty_rows(tmp_path, value, message):
     with pytest.raises(DataError, match="r.txt:" + ".*" + message):
         read_asks(write(tmp_path / "r.txt", value))
+
+
+def test_scores_of_each_kind_of_prompt(letters):
+    examples = task_of(letters, seq_length=40, lang="en").encode(
+        [
+            Ask("city of ab", "ab in cd", spans=[(6, 8)]),
+            Ask("city of ef", "ef in gh", spans=[(6, 8)]),
+            Ask("mood of ab [x,y]", "ab in cd", options=[(12, 13)]),
+            Ask("name", "ab in cd", spans=[(0, 2)]),
+        ]
+    )
+    assert [asked(ask, "en") for ask in examples.asks] == ["city", "city", "mood", "name"]
+    assert asked(Ask("味道的情感倾向[正向,负向]", "味道好"), "zh") == "情感倾向"
+    metric = task_of(letters, lang="en").metric()
+    metric.bind(examples)
+    batch = task_of(letters).collate(examples, np.arange(3))  # the last prompt finds nothing
+    marks = np.stack([batch.labels["start"], batch.labels["end"]], axis=-1)
+    metric.update(np.where(marks, 0.9, 0.2) * (np.arange(3) != 1)[:, None, None], batch.labels)
+    (table,) = metric.tables()
+    assert (table.title, table.head) == ("Each prompt", ["prompt", "precision", "recall", "F1", "support"])
+    assert [[row[0], *(round(x, 6) for x in row[1:])] for row in table.rows] == [
+        ["city", 1, 0.5, pytest.approx(2 / 3, abs=1e-6), 2],
+        ["mood", 1, 1, 1, 1],
+        ["name", 0, 0, 0, 1],
+    ]
 
 
 def test_nothing_to_read(tmp_path):
@@ -341,9 +366,9 @@ def test_64_rows_are_memorised(tmp_path, capsys):
     by_schema = [
         json.loads(line)["result"] for line in (tmp_path / "out.tsv").read_text("utf-8").splitlines()
     ]
-    for ours, asked in zip(found, by_schema):
+    for ours, listed in zip(found, by_schema):
         if ours["prompt"] != OTHERS:  # whose answers may have relations
-            assert ours["result_list"] == asked.get(ours["prompt"], [])
+            assert ours["result_list"] == listed.get(ours["prompt"], [])
     with pytest.raises(ConfigError, match=r"--schema_lang is en, but the model .* was trained with zh"):
         infer("run_uie", folder, "open.txt", schema_lang="en")
 

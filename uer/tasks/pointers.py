@@ -11,6 +11,7 @@ from typing import NamedTuple
 import numpy as np
 
 from uer.metrics.spans import ratios
+from uer.metrics.tables import Table, ratio_table
 
 
 class Span(NamedTuple):
@@ -56,16 +57,26 @@ class SpanSets:
     """Precision, recall and F1 of sets of spans, over all texts together."""
 
     def __init__(self) -> None:
-        self.counts = np.zeros(3, np.int64)  # right, predicted, gold
+        self.counts: dict[str, np.ndarray] = {}
+        """what is asked → right, predicted and gold spans"""
 
-    def update(self, predicted: Iterable[tuple[int, ...]], gold: Iterable[tuple[int, ...]]) -> None:
-        """The spans of one prompt and text."""
+    def update(
+        self, predicted: Iterable[tuple[int, ...]], gold: Iterable[tuple[int, ...]], asked: str = ""
+    ) -> None:
+        """The spans of one prompt and text; `asked`: the kind of prompt."""
         ours, theirs = set(predicted), set(gold)
-        self.counts += (len(ours & theirs), len(ours), len(theirs))
+        counts = self.counts.setdefault(asked, np.zeros(3, np.int64))
+        counts += (len(ours & theirs), len(ours), len(theirs))
+
+    def tables(self) -> list[Table]:
+        """The scores of each kind of prompt."""
+        names = sorted(self.counts)
+        counts = np.stack([self.counts[name] for name in names], axis=1)
+        return [ratio_table("prompt", names, *ratios(counts), counts[2])]
 
     def scores(self) -> dict[str, float]:
         """`f1`, `precision`, `recall`."""
-        precision, recall, f1 = ratios(self.counts)
+        precision, recall, f1 = ratios(sum(self.counts.values(), np.zeros(3, np.int64)))
         return {"f1": float(f1), "precision": float(precision), "recall": float(recall)}
 
     def report(self) -> list[str]:

@@ -21,6 +21,7 @@ from torch import Tensor, nn
 from uer.config.model import ModelConfig
 from uer.data.batch import Batch
 from uer.errors import ConfigError, DataError
+from uer.metrics import Table
 from uer.models.model import Inputs, Model
 from uer.targets.term import Term
 from uer.tasks.body import LayoutChoice, task_body
@@ -28,7 +29,7 @@ from uer.tasks.extractive_qa import ABSENT
 from uer.tasks.places import Placed, placed, tokens_in
 from uer.tasks.pointers import Span, SpanSets, chosen, paired
 from uer.tasks.rows import Examples
-from uer.tasks.uie_files import Ask, narrow, read_asks, with_negatives
+from uer.tasks.uie_files import Ask, asked, narrow, read_asks, with_negatives
 from uer.tasks.windows import Windows, first_stretches, windows
 from uer.utils.logging import logger
 
@@ -239,7 +240,7 @@ class UieTask:
 
     def metric(self, settled: bool = False) -> AnswerSets:
         """A fresh metric, which also gives the answers."""
-        return AnswerSets(self.threshold, len(self.before))
+        return AnswerSets(self.threshold, len(self.before), self.lang)
 
     def score(self, metric: AnswerSets, outputs: np.ndarray, batch: Batch, examples: Asked) -> None:
         """Feed probabilities [B, L, 2] of a batch to a metric."""
@@ -267,37 +268,51 @@ class AnswerSets:
 
     Args:
         threshold: see `UieTask`.
-        first: ids in front of the prompt.
+        first: ids in front of the prompt. lang: of the prompts, see `UieTask`.
     """
 
-    def __init__(self, threshold: float, first: int) -> None:
-        self.threshold, self.first = threshold, first
+    def __init__(self, threshold: float, first: int, lang: str) -> None:
+        self.threshold, self.first, self.lang = threshold, first, lang
         self.examples: Asked | None = None
 
     def bind(self, examples: Asked) -> None:
         """Say what the prompts are, before the first update; again is of no effect."""
         if self.examples is None:
             self.examples = examples
-            self._texts = [np.zeros((len(places), 2)) for places in examples.texts]
-            self._prompts: list[list[np.ndarray]] = [[] for _ in examples.asks]
+            self._left = np.bincount(examples.labels["ask"], minlength=len(examples.asks))
+            self._begun: dict[int, tuple[np.ndarray, list[np.ndarray]]] = {}
+            self._found: dict[int, tuple[list[Span], list[Span]]] = {}
 
     def update(self, outputs: np.ndarray, labels: dict[str, np.ndarray]) -> None:
-        """Add windows: probabilities [B, L, 2], and the labels of `UieTask.encode`."""
+        """Add windows: probabilities [B, L, 2], and the labels of `UieTask.encode`.
+
+        Nothing is kept of a prompt but its answers when the last of its windows has come.
+        """
         names = ("ask", "begin", "shift", "own_start", "own_stop")
         for given, row in zip(outputs, zip(*(labels[name].tolist() for name in names))):
             ask, begin, shift, start, stop = row
-            self._texts[ask][start:stop] = given[begin - shift + start : begin - shift + stop]
-            size = len(self.examples.prompts[ask])
-            self._prompts[ask].append(given[self.first : self.first + size])
+            if ask not in self._begun:
+                self._begun[ask] = np.zeros((len(self.examples.texts[ask]), 2)), []
+            text, prompt = self._begun[ask]
+            text[start:stop] = given[begin - shift + start : begin - shift + stop]
+            prompt.append(given[self.first : self.first + len(self.examples.prompts[ask])].copy())
+            self._left[ask] -= 1
+            if not self._left[ask]:
+                self._found[ask] = self._settled(ask, *self._begun.pop(ask))
+
+    def _settled(
+        self, number: int, text: np.ndarray, prompts: Sequence[np.ndarray]
+    ) -> tuple[list[Span], list[Span]]:
+        """The answers to a prompt by all its windows; see `spans`."""
+        if (begin := self.examples.asks[number].chooses) is None:
+            return paired(*text.T, self.threshold), []
+        offered = self.examples.prompts[number][:, 0] >= begin
+        best = chosen([paired(*(given * offered[:, None]).T, self.threshold) for given in prompts])
+        return [], [] if best is None else [best]
 
     def spans(self, number: int) -> tuple[list[Span], list[Span]]:
         """The answers to a prompt in tokens: those in its text, or the one it offers in itself."""
-        if (begin := self.examples.asks[number].chooses) is None:
-            return paired(*self._texts[number].T, self.threshold), []
-        offered = self.examples.prompts[number][:, 0] >= begin
-        windows = [paired(*(given * offered[:, None]).T, self.threshold) for given in self._prompts[number]]
-        best = chosen(windows)
-        return [], [] if best is None else [best]
+        return self._found.get(number, ([], []))
 
     def results(self, number: int) -> list[dict[str, Any]]:
         """The answers to a prompt, in their order in the text: `text`, `start`, `end`, `probability`."""
@@ -324,8 +339,16 @@ class AnswerSets:
                 places, gold = self.examples.texts[number], ask.spans
             else:
                 places, gold, inside = self.examples.prompts[number], ask.options, offered
-            sets.update((self._characters(places, span.start, span.end) for span in inside), gold)
+            sets.update(
+                (self._characters(places, span.start, span.end) for span in inside),
+                gold,
+                asked(ask, self.lang),
+            )
         return sets
+
+    def tables(self) -> list[Table]:
+        """See `SpanSets.tables`."""
+        return self.metric().tables()
 
     def scores(self) -> dict[str, float]:
         """See `SpanSets.scores`."""

@@ -162,6 +162,13 @@ def joined(subject: str, relation: str, lang: str) -> str:
     return f"{JOIN[lang].format(subject=subject, relation=name)} {options.group()}"
 
 
+def asked(ask: Ask, lang: str) -> str:
+    """What a prompt asks for, whomever it is about: a type, a relation, what stands before brackets."""
+    name = ask.prompt if ask.chooses is None else ask.prompt[: ask.chooses - 1].rstrip()
+    pair = _relation(Ask(name, ask.text), lang)
+    return name if pair is None else pair[1]
+
+
 def narrow(prompt: str) -> str:
     """A prompt with plain signs in place of those of full width, as many characters as before."""
     return prompt.translate(WIDE)
