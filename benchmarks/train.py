@@ -28,7 +28,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 import numpy as np
 
 from benchmarks.common import REPOSITORY, machine, real_data, table
-from uer.cli import Command, run
+from uer.cli import ENVIRONMENT, Command, run
 from uer.config.options import Options, option, positive
 from uer.errors import ConfigError
 
@@ -184,15 +184,28 @@ def random_arrays(case: Case, tiny: bool) -> tuple[dict[str, np.ndarray], int]:
     return {**arrays, "mlm": labels, "sp": draw.integers(0, 2, len(src))}, vocabulary
 
 
-def model_flops(case: Case, config: dict[str, Any], arrays: dict[str, np.ndarray], vocabulary: int) -> float:
-    """Operations of a training step a real token: six a weight and token of matrices, and attention's."""
+def model_flops(
+    case: Case, config: dict[str, Any], arrays: dict[str, np.ndarray], vocabulary: int, *, few: bool = False
+) -> float:
+    """Operations of a training step a real token: six a weight and token of matrices, and attention's.
+
+    Args:
+        few: the last layer computes queries and feed-forward only for the tokens that the targets read.
+    """
     h, f, layers = config["hidden_size"], config["feedforward_size"], config["layers_num"]
     lengths = (arrays["seg"] > 0).sum(axis=1).astype(np.float64)
     predicted = sum((arrays[name] != -100).sum() for name in ("mlm", "lm") if name in arrays)
     weights = layers * (4 * h * h + 2 * h * f) * lengths.sum()
     weights += predicted * (vocabulary * h + (h * h if case.task == "bert" else 0))
     seen = 0.5 if case.task == "lm" else 1.0  # causal attention looks at half of the pairs
-    return float((6 * weights + seen * 12 * layers * h * (lengths**2).sum()) / lengths.sum())
+    operations = 6 * weights + seen * 12 * layers * h * (lengths**2).sum()
+    if few:
+        read = np.ones_like(lengths)  # the first token says the class of the row, or of the pair
+        if case.task == "bert":
+            read += (arrays["mlm"][:, 1:] != -100).sum(axis=1)
+        operations -= 6 * (2 * h * h + 2 * h * f) * (lengths - read).sum()
+        operations -= 12 * h * ((lengths - read) * lengths).sum()
+    return float(operations / lengths.sum())
 
 
 @dataclass
@@ -225,6 +238,11 @@ class Process:
         return statistics.median(turn[unit] / turn[self.clock] for turn in self.turns)
 
 
+def environment(side: str) -> dict[str, str]:
+    """What a side's own scripts set, and where it finds its modules."""
+    return {"PYTHONPATH": "" if side == "uer" else str(REPOSITORY), **(ENVIRONMENT if side == "ours" else {})}
+
+
 def start(side: str, precision: str, about: dict[str, Any], folder: Path) -> Process:
     """Start one side; it builds its model meanwhile."""
     peer = about["peers"].get(side)
@@ -235,7 +253,7 @@ def start(side: str, precision: str, about: dict[str, Any], folder: Path) -> Pro
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         text=True,
-        env={**os.environ, "PYTHONPATH": "" if side == "uer" else str(REPOSITORY)},
+        env={**os.environ, **environment(side)},
     )
     return Process(side, precision, job)
 
@@ -271,7 +289,15 @@ def measure(case: Case, options: BenchmarkOptions, device: str, folder: Path) ->
             process.job.kill()
             process.job.wait()
     per_row = float((arrays["seg"] > 0).sum() / len(arrays["seg"]))
-    return figures(case, processes, model_flops(case, config, arrays, vocabulary), per_row)
+    flops = {
+        side: model_flops(case, config, arrays, vocabulary, few=few(side, case, device)) for side, _ in sides
+    }
+    return figures(case, processes, flops, per_row)
+
+
+def few(side: str, case: Case, device: str) -> bool:
+    """Whether a side's last layer computes only what is read of it."""
+    return side == "ours" and (case.task == "classify" or (case.task == "bert" and device == "cpu"))
 
 
 def take_turns(processes: list[Process], options: BenchmarkOptions) -> None:
@@ -290,8 +316,10 @@ def take_turns(processes: list[Process], options: BenchmarkOptions) -> None:
             process.turns.append(process.turn(process.steps))
 
 
-def figures(case: Case, processes: list[Process], flops: float, per_row: float) -> list[dict[str, Any]]:
-    """One record a side; `flops`: operations a real token, `per_row`: real tokens of a row."""
+def figures(
+    case: Case, processes: list[Process], flops: dict[str, float], per_row: float
+) -> list[dict[str, Any]]:
+    """One record a side; `flops`: operations of each a real token, `per_row`: real tokens of a row."""
     sides = [process for process in processes if process.side != "products"]
     products = {process.about: process.rate("flops") for process in processes if process.side == "products"}
     fastest = max(products.values())  # a CPU without instructions for bf16 multiplies fp32 faster
@@ -309,7 +337,7 @@ def figures(case: Case, processes: list[Process], flops: float, per_row: float) 
             "unit": case.unit,
             "rate": speed(process),
             "ratio": ours / speed(process),
-            "of_products": process.rate("tokens") * flops / fastest,
+            "of_products": process.rate("tokens") * flops[process.side] / fastest,
             "products_bf16": products["bf16"],
             "products_fp32": products["fp32"],
             "peak": max(turn["peak"] for turn in process.turns),

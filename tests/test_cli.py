@@ -1,10 +1,11 @@
 """The frame of every script: precedence, both dialects, suggestions, exit codes."""
 
 import json
+import os
 
 import pytest
 
-from uer.cli import GARBAGE_AFTER, OLD_CONFIGS, Command, resolve_config_path, run
+from uer.cli import ENVIRONMENT, GARBAGE_AFTER, OLD_CONFIGS, Command, resolve_config_path, run
 from uer.config.model import ModelConfig
 from uer.config.tokenizer import TokenizerOptions
 from uer.errors import ConfigError, DataError
@@ -197,3 +198,15 @@ def test_imports_are_not_searched_for_garbage():
         assert gc.get_threshold() == (GARBAGE_AFTER, *before[1:])
     finally:
         gc.set_threshold(*before)
+
+
+def test_large_tensors_get_large_pages_unless_the_user_says_otherwise(monkeypatch):
+    (name,) = ENVIRONMENT
+    seen = []
+    for typed in (None, "0"):
+        monkeypatch.delenv(name, raising=False)
+        if typed is not None:
+            monkeypatch.setenv(name, typed)
+        run(lambda _: seen.append(os.environ[name]), [])
+    monkeypatch.delenv(name)
+    assert seen == ["1", "0"]

@@ -39,6 +39,11 @@ def test_operations_of_a_model(script):
     weights = 2 * (4 * 64 + 2 * 8 * 16) * 6 + 2 * (100 * 8 + 64)
     attention = 12 * 2 * 8 * (4 + 16)
     assert script.model_flops(case, config, arrays, 100) == pytest.approx((6 * weights + attention) / 6)
+    # The last layer makes queries and feed-forward of the first and second token of each row alone.
+    weights -= (2 * 64 + 2 * 8 * 16) * 2
+    attention -= 12 * 8 * 2 * 4
+    fewer = script.model_flops(case, config, arrays, 100, few=True)
+    assert fewer == pytest.approx((6 * weights + attention) / 6)
 
 
 def test_the_share_is_of_the_products_that_are_fastest_here(script):
@@ -48,7 +53,7 @@ def test_the_share_is_of_the_products_that_are_fastest_here(script):
 
     sides = [side("ours", "fp32", tokens=100, rows=10), side("products", "bf16", flops=1e3)]
     sides.append(side("products", "fp32", flops=4e3))
-    (record,) = script.figures(script.Case("x", "lm", "", 2, 4), sides, flops=10.0, per_row=10.0)
+    (record,) = script.figures(script.Case("x", "lm", "", 2, 4), sides, flops={"ours": 10.0}, per_row=10.0)
     assert record["of_products"] == pytest.approx((100 / 2) * 10.0 / (4e3 / 2))
     assert record["products_bf16"] == 500 and record["products_fp32"] == 2000
 

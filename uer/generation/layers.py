@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
@@ -35,13 +35,10 @@ class FusedAttention(MultiHeadedAttention):
         self.qkv = make(joined(attention.linear_layers))
         self.final_linear = make(attention.final_linear)
 
-    def projections(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    def projections(self, x: Tensor, numbers: Sequence[int] = (0, 1, 2)) -> Tensor:
         """See `MultiHeadedAttention.projections`."""
-        q, k, v = self.qkv(x).unflatten(-1, (3, self.heads_num, self.head_size)).unbind(-3)
-        return q, k, v
-
-    def _project(self, number: int, x: Tensor) -> Tensor:
-        return self.projections(x)[number]
+        made = self.qkv(x).unflatten(-1, (3, self.heads_num, self.head_size))
+        return made[..., numbers[0] : numbers[-1] + 1, :, :]
 
     def forward(
         self,

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from uer.layers.cache import KVCache, MemoryCache
+from uer.layers.heads import from_heads, to_heads
 from uer.layers.kernels import attend, attend_with_scores
-from uer.layers.layout import Layout, take_rows
+from uer.layers.layout import Layout
 from uer.layers.masks import AttentionMask
 from uer.layers.norms import at_least_fp32
 
@@ -71,48 +74,40 @@ class MultiHeadedAttention(nn.Module):
             the result in the shape of `query`, and the scores for the next layer when `residual`, else None.
         """
         dropout = self.dropout if self.training else 0.0
-        if mask.parts:
-            return self.final_linear(self._by_parts(query, mask, bias, layout, dropout).flatten(-2)), None
-        q, k, v = self._read(query, memory, layout, memory_layout, cache)
-        scores = None
-        if self.residual:
-            out, scores = attend_with_scores(
-                q, k, v, mask=mask, bias=bias, scale=self.scale, dropout=dropout,
-                previous_scores=previous_scores,
-            )  # fmt: skip
-        else:
-            out = attend(q, k, v, mask=mask, bias=bias, scale=self.scale, dropout=dropout)
-        out = out.transpose(1, 2)  # [S, Tq, A, d]
-        if layout is not None:
-            out = layout.from_sequences(out)
-        return self.final_linear(out.flatten(-2)), scores
+        read = self._read(query, memory, layout, memory_layout, cache, split=bool(mask.parts))
+        outs, scores = [], None
+        for (q, k, v), part in zip(read, mask.parts or (mask,), strict=True):
+            how = {"mask": part, "scale": self.scale, "dropout": dropout}
+            how["bias"] = None if bias is None else bias[..., : q.shape[-2], : k.shape[-2]]
+            if self.residual:
+                out, scores = attend_with_scores(q, k, v, **how, previous_scores=previous_scores)
+            else:
+                out = attend(q, k, v, **how)
+            outs.append(out)
+        out = outs[0].transpose(1, 2).flatten(-2) if layout is None else from_heads(outs, layout)
+        return self.final_linear(out), scores
 
-    def _by_parts(
-        self, x: Tensor, mask: AttentionMask, bias: Tensor | None, layout: Layout, dropout: float
-    ) -> Tensor:
-        """Self-attention [N, H] → [N, A, d], apart for sequences of different length."""
-        projected = self.projections(x)
-        outs = []
-        for part, part_mask in zip(layout.parts, mask.parts, strict=True):
-            size = part.layout.max_length
-            q, k, v = (part.layout.to_sequences(take_rows(y, part.tokens)).transpose(1, 2) for y in projected)
-            part_bias = None if bias is None else bias[..., :size, :size]
-            out = attend(q, k, v, mask=part_mask, bias=part_bias, scale=self.scale, dropout=dropout)
-            outs.append(part.layout.from_sequences(out.transpose(1, 2)))
-        return take_rows(torch.cat(outs), layout.parts_order)
+    def projections(self, x: Tensor, numbers: Sequence[int] = (0, 1, 2)) -> Tensor:
+        """Of x [..., H] queries (0), keys (1) and values (2), cut into heads: [..., C, A, d]."""
+        return self._project(x, [self.linear_layers[number] for number in numbers]).unflatten(
+            -1, (len(numbers), self.heads_num, self.head_size)
+        )
 
-    def projections(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Queries, keys and values of x [..., H], cut into heads: [..., A, d] each."""
-        return self._project(0, x), self._project(1, x), self._project(2, x)
+    def _project(self, x: Tensor, linears: Sequence[nn.Module]) -> Tensor:
+        """The results of some linear layers, one behind the other."""
+        if len(linears) == 1:
+            return linears[0](x)
+        # One product in place of three, where copying the weights is cheaper than copying the results.
+        if x[..., 0].numel() >= x.shape[-1] and all(map(plain, linears)):
+            biases = [linear.bias for linear in linears if linear.bias is not None]
+            weight = torch.cat([linear.weight for linear in linears])
+            return F.linear(x, weight, torch.cat(biases) if biases else None)
+        return torch.cat([linear(x) for linear in linears], dim=-1)
 
     def scores(self, x: Tensor, layout: Layout) -> Tensor:
         """scale·q·kᵀ of self-attention [N, H] → [S, A, T, T], in fp32 at least, neither masked nor biased."""
-        q, k = (_sequences(self._project(number, x), layout) for number in (0, 1))
+        q, k = layout.to_sequences(self.projections(x, (0, 1))).permute(2, 0, 3, 1, 4)
         return at_least_fp32((q * self.scale) @ k.transpose(-1, -2))
-
-    def _project(self, number: int, x: Tensor) -> Tensor:
-        """Linear layer `number` of x [..., H], cut into heads: [..., A, d]."""
-        return self.linear_layers[number](x).unflatten(-1, (self.heads_num, self.head_size))
 
     def _read(
         self,
@@ -121,20 +116,33 @@ class MultiHeadedAttention(nn.Module):
         layout: Layout | None,
         memory_layout: Layout | None,
         cache: KVCache | MemoryCache | None,
-    ) -> tuple[Tensor, Tensor, Tensor]:
-        """Queries, keys and values over sequences, with those of the cache: [S, A, T, d] each."""
+        split: bool,
+    ) -> list[tuple[Tensor, Tensor, Tensor]]:
+        """Queries, keys and values, [S, A, T, d] each, of the sequences or of each part of the layout; with
+        those of the cache.
+        """
         if memory is None:
-            q, k, v = (_sequences(x, layout) for x in self.projections(query))
-            return (q, k, v) if cache is None else (q, *cache.append(k, v))
-        q = _sequences(self._project(0, query), layout)
+            read = _sequences(self.projections(query), layout, split)
+            if cache is None:
+                return [tuple(part) for part in read]
+            q, k, v = read[0]
+            return [(q, *cache.append(k, v))]
+        (q,) = _sequences(self.projections(query, (0,)), layout)[0]
         if cache is not None and cache.held is not None:
-            return q, *cache.held
-        k, v = (_sequences(self._project(number, memory), memory_layout) for number in (1, 2))
+            return [(q, *cache.held)]
+        k, v = _sequences(self.projections(memory, (1, 2)), memory_layout)[0]
         if cache is not None:
             cache.held = (k, v)
-        return q, k, v
+        return [(q, k, v)]
 
 
-def _sequences(x: Tensor, layout: Layout | None) -> Tensor:
-    """[N, A, d] with a layout, else [B, T, A, d] → [S, A, T, d]"""
-    return (x if layout is None else layout.to_sequences(x)).transpose(1, 2)
+def plain(linear: nn.Module) -> bool:
+    """Whether a layer is its weight and bias alone, and these are here: adapters and quantised layers are
+    more, and an engine that brings weights only when their layer is called listens to it.
+    """
+    return type(linear) is nn.Linear and not linear._forward_pre_hooks and not linear._forward_hooks
+
+
+def _sequences(x: Tensor, layout: Layout | None, split: bool = False) -> list[Tensor]:
+    """[N, C, A, d] with a layout, else [B, T, C, A, d] → [C, S, A, T, d], of each part when `split`."""
+    return [x.permute(2, 0, 3, 1, 4)] if layout is None else to_heads(x, layout, split=split)

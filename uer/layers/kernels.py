@@ -100,8 +100,8 @@ def _weigh(scores: Tensor, v: Tensor, mask: AttentionMask, dropout: float) -> Te
         )
     if mask.additive is not None:
         scores = scores + mask.additive
-    precision = torch.promote_types(scores.dtype, torch.float32)
-    weights = torch.softmax(scores, dim=-1, dtype=precision).to(v.dtype)
+    # Torch's CPU kernel for bf16 sums in fp32 and rounds once, as a detour over fp32 would.
+    weights = torch.softmax(scores, dim=-1).to(v.dtype)
     if dropout:
         weights = drop(weights, dropout)
     return weights @ v

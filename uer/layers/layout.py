@@ -207,9 +207,9 @@ class Layout:
         return tuple(parts)
 
     @cached_property
-    def parts_order(self) -> Tensor:
-        """[N] places in the parts, one behind the other, of the tokens in packed order."""
-        return torch.cat([part.tokens for part in self.parts]).argsort()
+    def known(self) -> dict[Any, Any]:
+        """What others have worked out from this layout, for all layers."""
+        return {}
 
     def only(self, tokens: Tensor) -> Part:
         """Some tokens [K] by their places in the packed order, ascending, at least one of each sequence."""

@@ -23,7 +23,7 @@ from uer.targets.term import Term, labelled, term
 # Logits held at a time. A graphics card needs more rows in one product to be busy.
 LOGITS = {"cpu": 1 << 24, "cuda": 1 << 27}
 FEWEST_ROWS = 256  # each turn reads and writes the gradient of the whole output layer
-CACHED = 1 << 19  # logits that a CPU turns into gradients at a time: they stay in its cache
+CACHED = 1 << 20  # logits that a CPU turns into gradients at a time: they stay in its cache
 
 Look = Callable[[Tensor, Tensor], None]
 """takes the logits [m, V] of some positions in fp32, which it leaves as they are, and their labels [m]"""
@@ -72,7 +72,7 @@ class _Begun(NamedTuple):
 
 
 def _begun(ctx: Any, hidden: Tensor, weight: Tensor, bias: Tensor | None, train: bool) -> _Begun:
-    """Nothing is added up yet."""
+    """Nothing is added up yet; the gradients of hidden and weight are written before they are read."""
     dtype = compute_dtype(hidden)
     loss = torch.zeros((), dtype=torch.promote_types(dtype, torch.float32), device=hidden.device)
     correct = torch.zeros((), dtype=torch.long, device=hidden.device)
