@@ -29,6 +29,7 @@ ENGINES = {
     "zero1": ("--deepspeed", "--deepspeed_config", "zero1.json"),
     "zero2": ("--engine", "deepspeed", "--deepspeed_config", "zero2.json"),
     "zero3": ("--deepspeed", "--deepspeed_config", "zero3.json", "--gradient_checkpointing"),
+    "offloaded": ("--deepspeed", "--deepspeed_config", "offloaded.json"),
 }
 STEPS, HALF = 7, 4  # windows of 2 batches: the last one is short
 ADAM = ("--adam_bias_correction",)
@@ -73,6 +74,8 @@ def folder(tmp_path_factory):
         Path(f"zero{stage}.json").write_text(
             json.dumps({"zero_optimization": zero, "gradient_clipping": 3.0, "fp16": {"enabled": True}})
         )
+    zero = {"stage": 3, **{f"offload_{part}": {"device": "cpu"} for part in ("optimizer", "param")}}
+    Path("offloaded.json").write_text(json.dumps({"zero_optimization": zero}))
     files = ["--corpus_path", "corpus.txt", "--vocab_path", "vocab.txt", "--dataset_path", "mlm.pt"]
     preprocess.main([*files, "--data_processor", "mlm", "--seq_length", "32", "--dup_factor", "1"])
     try:

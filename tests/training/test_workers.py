@@ -124,13 +124,19 @@ def test_who_does_what_needs_only_one():
             "zero.json: zero_optimization.stage is null; give 1, 2 or 3, or take --engine ddp.",
         ),
         ('{"zero_optimization": {"stage": 0}}', ConfigError, "zero_optimization.stage is 0; give 1, 2 or 3"),
+        (
+            '{"zero_optimization": {"stage": 3, "offload_param": {"device": "nvme"}}}',
+            ConfigError,
+            'zero.json: zero_optimization.offload_param.device is "nvme"; give cpu or none (a checkpoint is '
+            "put together from what stands in memory).",
+        ),
     ],
 )
 def test_faulty_files_of_deepspeed(content, kind, message):
     if content is not None:
         Path("zero.json").write_text(content)
     with pytest.raises(kind) as caught:
-        zero_config(Path("zero.json"), Workers().device)
+        zero_config(Path("zero.json"))
     assert message in str(caught.value)
 
 

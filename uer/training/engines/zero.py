@@ -55,7 +55,8 @@ class ZeroEngine(Engine):
         workers: Workers,
         options: DistributedOptions | None = None,
     ) -> None:
-        self.config = zero_config(Path(options.deepspeed_config), workers.device)
+        self.partly_used = getattr(model, "partly_used", False)
+        self.config = zero_config(Path(options.deepspeed_config), self.partly_used)
         self.stage = self.config["zero_optimization"]["stage"]
         self.shapes = {name: param.shape for name, param in model.named_parameters()}
         self.attacked: ZeroGround | None = None
@@ -76,7 +77,7 @@ class ZeroEngine(Engine):
         # Its exchange through shared memory would be compiled now, which takes minutes and a compiler.
         deepspeed.ops.__compatible_ops__["deepspeed_shm_comm"] = False
         self.deepspeed = deepspeed
-        if getattr(self.model, "partly_used", False):
+        if self.partly_used:
             self._part_groups()
         self.inner = self.optimizer.step
         self.optimizer.step = self._inner_step  # called by DeepSpeed, once a group

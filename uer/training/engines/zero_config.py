@@ -6,8 +6,6 @@ import json
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from uer.errors import ConfigError, DataError
 from uer.utils.logging import logger
 
@@ -27,12 +25,19 @@ OURS = {
 }
 
 
-def zero_config(path: Path, device: torch.device) -> dict[str, Any]:
+OFFLOADED = ("offload_optimizer", "offload_param")
+
+
+def zero_config(path: Path, partly_used: bool = False) -> dict[str, Any]:
     """What DeepSpeed is told: the file's keys, but for those that our flags decide, which are said.
+
+    Args:
+        partly_used: the model may leave out weights in a step. DeepSpeed would pass over their gradients of
+            all batches but a window's last one where the optimiser is offloaded, so it is not.
 
     Raises:
         DataError: the file cannot be read or is no JSON object.
-        ConfigError: its stage of ZeRO is not 1, 2 or 3.
+        ConfigError: its stage of ZeRO is not 1, 2 or 3, or it offloads to a disk.
     """
     try:
         config = json.loads(path.read_text(encoding="utf-8"))
@@ -49,11 +54,23 @@ def zero_config(path: Path, device: torch.device) -> dict[str, Any]:
         raise ConfigError(
             f"{path}: zero_optimization.stage is {json.dumps(stage)}; give 1, 2 or 3, or take --engine ddp."
         )
+    for key in OFFLOADED:
+        place = (config["zero_optimization"].get(key) or {}).get("device", "none")
+        if place not in ("cpu", "none"):
+            raise ConfigError(
+                f"{path}: zero_optimization.{key}.device is {json.dumps(place)}; give cpu or none (a "
+                "checkpoint is put together from what stands in memory)."
+            )
     ours = [key for key in config if key in OURS]
     if ours:
         words = ", ".join(f"{key} (decided by {OURS[key]})" for key in ours)
         logger.info("%s: these keys have no effect here: %s.", path, words)
     kept = {key: value for key, value in config.items() if key not in OURS}
+    if partly_used and kept["zero_optimization"].pop("offload_optimizer", None):
+        logger.info(
+            "%s: offload_optimizer has no effect here, for this model does not use all weights in each step.",
+            path,
+        )
     return {
         **kept,
         "train_micro_batch_size_per_gpu": 1,
