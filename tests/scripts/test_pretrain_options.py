@@ -17,6 +17,7 @@ from uer.checkpoints import read_companion, read_state
 from uer.cli import run
 from uer.data.pretrain_data import PretrainData
 from uer.data.store import Store
+from uer.training import pretraining
 
 pytestmark = pytest.mark.usefixtures("pretraining_files")
 
@@ -70,6 +71,21 @@ def test_held_out_text_is_evaluated_and_changes_no_bit(capsys):
     found = [record for record in records if "eval_loss" in record]
     assert [record["step"] for record in found] == [4, 6] and found[0]["eval_acc_mlm"] >= 0
     assert same("plain.bin-6", "out.bin-6")
+
+
+def test_the_best_checkpoint_is_kept_and_named(capsys, monkeypatch):
+    losses = iter([3.0, 2.0, 5.0, 4.0])
+    made = pretraining.held_out_record
+    monkeypatch.setattr(
+        pretraining, "held_out_record", lambda *told: {**made(*told), "eval_loss": next(losses)}
+    )
+    flags = ("--eval_dataset_path", "bert.pt", "--eval_steps", "2", "--save_checkpoint_steps", "2")
+    assert run(pretrain.main, words(*flags, "--save_total_limit", "1", steps=8)) == 0
+    assert sorted(path.name for path in Path().glob("out.bin-*.state")) == [
+        "out.bin-4.state",
+        "out.bin-8.state",
+    ]
+    assert "The checkpoint that is best on held-out text is out.bin-4.\n" in capsys.readouterr().err
 
 
 def test_the_length_of_a_run_in_epochs_or_tokens(capsys):

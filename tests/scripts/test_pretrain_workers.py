@@ -6,7 +6,6 @@ import json
 import os
 import re
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -17,6 +16,7 @@ import pytest
 
 import preprocess
 import pretrain
+from tests.training.engine_runs import free_ports
 from uer.checkpoints import read_state
 from uer.cli import run
 
@@ -42,9 +42,8 @@ def made(tmp_path):
 
 
 def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("localhost", 0))
-        return probe.getsockname()[1]
+    (port,) = free_ports(1)
+    return port
 
 
 def words(name: str, batch_size: int, *more: str, steps: int = 4) -> list[str]:
@@ -160,3 +159,33 @@ def test_a_hang_ends_with_the_stacks_of_all_workers():
     done = subprocess.run(command, capture_output=True, text=True, timeout=200, check=False)
     assert done.returncode != 0 and time.monotonic() - began < 100
     assert "Timeout (0:00:08)!" in done.stderr and "in <lambda>" in done.stderr
+
+
+def started_by_slurm(*argvs: list[str]) -> list[tuple[int, str]]:
+    """Exit codes and last words of processes that srun would have started, with a command each."""
+    port, jobs = free_port(), []
+    for rank, argv in enumerate(argvs):
+        env = {**os.environ, "SLURM_NTASKS": str(len(argvs)), "SLURM_PROCID": str(rank)}
+        env |= {"SLURM_LOCALID": str(rank), "SLURM_STEP_ID": "0", "OMP_NUM_THREADS": "1"}
+        command = [sys.executable, str(ROOT / "pretrain.py"), *argv]
+        command += ["--master_ip", f"tcp://localhost:{port}"]
+        pipes = {"stdout": subprocess.DEVNULL, "stderr": subprocess.PIPE, "text": True}
+        jobs.append(subprocess.Popen(command, env=env, **pipes))
+    said = [job.communicate(timeout=200)[1] for job in jobs]
+    return [(job.returncode, text) for job, text in zip(jobs, said)]
+
+
+def test_workers_of_slurm_and_a_worker_that_was_told_something_else():
+    """The second one has a wider model: that is said before tensors are exchanged."""
+    assert [code for code, _ in started_by_slurm(*[words("two.bin", 8, steps=2)] * 2)] == [0, 0]
+    assert run(pretrain.main, words("one.bin", 16, steps=2)) == 0
+    one, two = read_state("one.bin-2"), read_state("two.bin-2")
+    assert all((one[name] - two[name]).abs().max() <= 1e-5 for name in one)
+    Path("wide.json").write_text(json.dumps({**CONFIG, "hidden_size": 32, "emb_size": 32}))
+    other = [word.replace("config.json", "wide.json") for word in words("no.bin", 8)]
+    for code, text in started_by_slurm(words("no.bin", 8), other):
+        assert code == 2 and text.splitlines()[-1] == (
+            "error: the run of worker 1 differs from that of worker 0; start all workers with the same "
+            "command, files and versions."
+        )
+    assert not list(Path().glob("no.bin-*"))

@@ -6,7 +6,6 @@ import json
 import os
 import random
 import shutil
-import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -14,6 +13,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from tests.training.engine_runs import free_ports
 from uer.checkpoints import read_state
 from uer.cli import run
 from uer.errors import ConfigError, UerError
@@ -63,9 +63,7 @@ def words(output: str, *more: str, data: tuple[str, ...] = ("train.tsv", "dev.ts
 
 
 def two_workers() -> list[str]:
-    with socket.socket() as probe:
-        probe.bind(("localhost", 0))
-        return ["--world_size", "2", "--master_ip", f"tcp://localhost:{probe.getsockname()[1]}"]
+    return ["--world_size", "2", "--master_ip", f"tcp://localhost:{free_ports(1)[0]}"]
 
 
 def start(script: str, argv: list[str]) -> str:

@@ -224,6 +224,17 @@ def test_only_so_many_are_kept(trained):
     assert names() == ["m.bin-10", "m.bin-10.state", "m.bin-6", "m.bin-6.state"]
 
 
+def test_the_best_on_held_out_text_is_kept_beside_the_newest(trained):
+    """By the loss that each was seen with; one that nobody looked at is no candidate."""
+    checkpoints = Checkpoints("m.bin", limit=1)
+    assert checkpoints.best() is None
+    for step, loss in ((2, 3.0), (4, 1.5), (6, 2.0), (8, None), (10, 1.6)):
+        save(checkpoints, step, trained, **({} if loss is None else {"held_out_loss": loss}))
+    assert names() == ["m.bin-10", "m.bin-10.state", "m.bin-4", "m.bin-4.state"]
+    save(checkpoints, 12, trained, held_out_loss=1.0)
+    assert names() == ["m.bin-12", "m.bin-12.state"] and checkpoints.best() == Path("m.bin-12")
+
+
 def test_names_with_signs_of_patterns(trained):
     checkpoints = Checkpoints("m[1]*.bin")
     save(checkpoints, 2, trained)

@@ -121,7 +121,9 @@ class PretrainOptions(Options):
     epochs_num: float | None = positive(None, "instead of --total_steps: passes over the dataset")
     total_tokens: int | None = positive(None, "instead of --total_steps: tokens to read")
     save_checkpoint_steps: int = positive(10000, "a checkpoint every so many batches")
-    save_total_limit: int | None = positive(None, "keep only the newest so many checkpoints")
+    save_total_limit: int | None = positive(
+        None, "keep only the newest so many checkpoints, and the best on held-out text"
+    )
     resume: str | None = option(
         None,
         "continue the run of --output_model_path from its newest checkpoint, or from the one named",

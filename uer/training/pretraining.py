@@ -37,6 +37,7 @@ class Pretraining:
         held_out: the batches of held-out text, or None.
         average: the running mean of the weights, or None.
         writer: writes while training goes on.
+        seen: the step of the last look at the held-out text, and its loss.
     """
 
     run: Run
@@ -46,6 +47,7 @@ class Pretraining:
     held_out: Callable[[], Iterator[Batch]] | None
     average: WeightAverage | None
     writer: Writer = field(default_factory=Writer)
+    seen: tuple[int, float] = (-1, 0.0)
 
     def save(self, step: int, progress: dict[str, Any]) -> None:
         """A checkpoint of this moment, written in the background; every worker must call it."""
@@ -53,6 +55,8 @@ class Pretraining:
         snapshot = Snapshot.take(run.engine, self.average)
         state = {**self.about, **chosen_here(), "precision": run.precision.name, "progress": progress}
         state["micro_batches"] = run.training.micro_batches
+        if self.seen[0] == step:
+            state["held_out_loss"] = self.seen[1]
         write = partial(
             self.checkpoints.save,
             step,
@@ -70,8 +74,10 @@ class Pretraining:
             terms = evaluate(
                 run.engine.module, self.held_out(), precision=run.precision, device=run.means.workers.device
             )
+        record = held_out_record(step, terms)
+        self.seen = step, record["eval_loss"]
         run.log.say("%s", held_out_line(step, terms))
-        run.log.record(held_out_record(step, terms))
+        run.log.record(record)
 
     def train(self, files: PretrainOptions, found: Checkpoint | None) -> Path:
         """All steps that are left after `found`.
@@ -94,6 +100,9 @@ class Pretraining:
                 evaluating=None if self.held_out is None else Evaluating(self.look, files.eval_steps),
                 average=self.average,
             )
+        best = self.checkpoints.best()
+        if best is not None:
+            run.log.say("The checkpoint that is best on held-out text is %s.", best)
         return self.checkpoints.path(run.windows.total)
 
 

@@ -68,6 +68,7 @@ class Run:
     Raises:
         SystemExit: `--dry_run`: what the run would take has been said.
         ConfigError: options that do not go together with the engine.
+        EnvironmentFault: workers were told different things.
         CheckpointError: the optimiser's state in `found` is of another model.
     """
 
@@ -93,6 +94,7 @@ class Run:
         shapes = [(name, tuple(param.shape)) for name, param in model.named_parameters()]
         self._told = f"{means.settings} {facts} {self.start} {precision.name} {windows} {shapes}"
         self.training, machine = self._reckon(optimizer, recorded=folder is not None and workers.is_first)
+        workers.agree("the run", self._told)
         self.engine = build_engine(model, optimizer, workers, means.distribution)
         if found is not None:
             found.load_optimizer(self.engine)
@@ -148,13 +150,8 @@ class Run:
         attack: Attack | None = None,
         average: WeightAverage | None = None,
     ) -> None:
-        """All batches that are left; see `uer.training.loop.fit`, whose errors it raises.
-
-        Raises:
-            ConfigError: workers were told different things.
-        """
+        """All batches that are left; see `uer.training.loop.fit`, whose errors it raises."""
         optimization, workers = self.means.optimization, self.means.workers
-        workers.agree("the run", self._told)
         fit(
             self.model,
             self.get_batch,

@@ -16,6 +16,7 @@ import shutil
 import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from operator import itemgetter
 from pathlib import Path
 from typing import Any
 
@@ -56,8 +57,7 @@ FREE = (
 
 def state_folder(path: str | Path) -> Path:
     """Where the training state of the checkpoint at `path` lies."""
-    path = Path(path)
-    return path.with_name(f"{path.name}.state")
+    return Path(f"{path}.state")
 
 
 @dataclass(frozen=True)
@@ -172,8 +172,7 @@ def read_checkpoint(path: str | Path) -> Checkpoint:
     Raises:
         CheckpointError: a part is missing, truncated or damaged, or a newer version wrote it.
     """
-    path = Path(path)
-    folder = state_folder(path)
+    path, folder = Path(path), state_folder(path)
     if not path.is_file():
         raise CheckpointError(f"{path} does not exist; name a checkpoint NAME-STEP with --resume.")
     if not folder.is_dir():
@@ -219,7 +218,7 @@ class Checkpoints:
 
     Args:
         name: NAME, `--output_model_path`.
-        limit: how many are kept, `--save_total_limit`; None: all.
+        limit: how many are kept, `--save_total_limit`, besides the best one; None: all.
     """
 
     def __init__(self, name: str | Path, limit: int | None = None) -> None:
@@ -232,14 +231,12 @@ class Checkpoints:
 
     def existing(self) -> list[Path]:
         """Weights with a training state, the ones written last first."""
-        pattern = re.compile(re.escape(self.name.name) + r"-(\d+)\.state")
+        pattern = re.compile(f"({re.escape(self.name.name)}-([0-9]+))[.]state")
         found = []
         for folder in self.name.parent.glob(f"{_literal(self.name.name)}-*.state"):
             match = pattern.fullmatch(folder.name)
             if match and folder.is_dir():
-                found.append(
-                    (_written(folder), int(match.group(1)), folder.with_name(folder.name[: -len(".state")]))
-                )
+                found.append((_written(folder), int(match.group(2)), folder.with_name(match.group(1))))
         return [path for _, _, path in sorted(found, reverse=True)]
 
     def find(self, resume: str | None, about: Mapping[str, Any]) -> Checkpoint | None:
@@ -334,7 +331,7 @@ class Checkpoints:
         self._check_bytes(snapshot.size)
         training = {**chosen_here(), **training, "step": step}
         write_checkpoint(path, write_weights=write_weights, snapshot=snapshot, training=training)
-        kept = self.existing() if self.limit is None else self.existing()[: self.limit]
+        kept = [*self.existing()[: self.limit], self.best()]
         for old in (*self._stale, *(other for other in self.existing() if other not in kept)):
             if old != path:
                 remove_folder(state_folder(old))
@@ -343,6 +340,12 @@ class Checkpoints:
         self._stale = []
         self._remove_leftovers()
         return path
+
+    def best(self) -> Path | None:
+        """The one that was best on held-out text, when any of them was tried."""
+        losses = [(_told(state_folder(path)).get("held_out_loss"), path) for path in self.existing()]
+        tried = (pair for pair in losses if pair[0] is not None)
+        return min(tried, key=itemgetter(0), default=(None, None))[1]
 
     def clear(self) -> None:
         """Remove all of them: the run is finished."""
@@ -366,10 +369,17 @@ def _literal(name: str) -> str:
     return re.sub(r"([*?\[])", r"[\1]", name)
 
 
+def _told(folder: Path) -> dict[str, Any]:
+    """What a state folder says of itself, as far as it can be read."""
+    with contextlib.suppress(OSError, ValueError, TypeError):
+        return dict(json.loads((folder / TRAINING).read_text(encoding="utf-8")))
+    return {}
+
+
 def _written(folder: Path) -> float:
     """When a state folder was written, by its own word, else by the file system's."""
-    with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
-        return float(json.loads((folder / TRAINING).read_text(encoding="utf-8"))["written"])
+    with contextlib.suppress(KeyError, TypeError, ValueError):
+        return float(_told(folder)["written"])
     return folder.stat().st_mtime
 
 
