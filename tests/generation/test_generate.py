@@ -160,6 +160,34 @@ def test_only_allowed_tokens_come(model, tokenizer):
     assert texts[0].ids and set(texts[0].ids) <= set(allowed)
 
 
+@pytest.mark.parametrize("beams", [1, 3])
+def test_the_best_of_allowed_tokens_is_theirs(gpt2, model, tokenizer, beams):
+    allowed = list(range(10, 70, 2))
+    options = DecodingOptions(top_k=1, max_new_tokens=NEW, beam_size=beams)
+    generator = Generator(model, tokenizer, options, length=oracle.POSITIONS, allowed=allowed)
+    for prompt, (text,) in zip(PROMPTS, generator(PROMPTS)):
+        out = reference(gpt2, prompt, num_beams=beams, prefix_allowed_tokens_fn=lambda *_: allowed)
+        assert text.ids == new_ids(out, prompt) and len(set(text.ids)) >= 8
+
+
+def test_a_stop_string_ends_where_theirs_does(gpt2, model, tokenizer):
+    import tokenizers
+    from transformers import PreTrainedTokenizerFast
+
+    words = {word: number for number, word in enumerate(tokenizer.vocab.tokens)}
+    words["abcdef"] = len(words)  # theirs looks at each token behind this word
+    cut = tokenizers.Tokenizer(tokenizers.models.WordLevel(words, unk_token="[UNK]"))
+    cut.pre_tokenizer = tokenizers.pre_tokenizers.Split(tokenizers.Regex("abcdef|."), "isolated")
+    cut.decoder = tokenizers.decoders.Fuse()
+    their_tokenizer = PreTrainedTokenizerFast(tokenizer_object=cut, unk_token="[UNK]")
+    for prompt, (free,) in zip(PROMPTS, generate(model, tokenizer)):
+        stop = tokenizer.decode(free.ids[30:32])  # two tokens
+        (text,) = generate(model, tokenizer, [prompt], stop=(stop,))[0]
+        ids = new_ids(reference(gpt2, prompt, stop_strings=[stop], tokenizer=their_tokenizer), prompt)
+        assert text.stopped and text.ids == ids[:-2] and tokenizer.decode(ids[-2:]) == stop
+        assert text.text + stop == tokenizer.decode(ids)
+
+
 def test_rules_that_leave_no_token(model, tokenizer):
     for beams in (1, 2):
         options = DecodingOptions(top_k=1, no_repeat_ngram_size=1, beam_size=beams)
