@@ -15,6 +15,24 @@ from uer.data import parts, spans
 from uer.errors import DataError, EnvironmentFault
 
 ROOT = Path(__file__).resolve().parents[2]
+SLOW = """
+import sys, time
+import preprocess
+from uer.cli import run
+from uer.data import parts, spans
+
+spans.SPAN, build = {span}, parts.PartBuilder._build
+
+
+def slowly(self, source, span):
+    time.sleep(0.2 * (span.index > 3))
+    build(self, source, span)
+
+
+parts.PartBuilder._build = slowly
+sys.exit(run(preprocess.main, sys.argv[1:]))
+"""
+"""preprocess.py with a fifth of a second a part from the fifth on: it does not end before it is ended"""
 
 
 def test_a_killed_run_goes_on_from_its_finished_parts(corpus, vocab, small_spans, monkeypatch, capsys):
@@ -112,8 +130,7 @@ def test_a_failure_in_a_worker_keeps_its_traceback(corpus, vocab, small_spans, m
 
 def test_kill_9_of_the_whole_run(vocab, monkeypatch):
     Path("corpus.txt").write_text(sentences(20_000), encoding="utf-8")
-    program = "import sys, preprocess; from uer.data import spans; spans.SPAN = 100_000; "
-    program += "preprocess.main(sys.argv[1:])"
+    program = SLOW.format(span=100_000)
     command = [sys.executable, "-c", program, "--corpus_path", "corpus.txt", "--vocab_path", vocab]
     command += ["--processes_num", "2", "--dataset_path", "d.pt"]
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
@@ -131,11 +148,8 @@ def test_kill_9_of_the_whole_run(vocab, monkeypatch):
 
 
 def test_ctrl_c_ends_with_130_and_keeps_what_is_finished(vocab):
-    Path("corpus.txt").write_text(sentences(200_000), encoding="utf-8")
-    program = (
-        "import sys, preprocess; from uer.cli import run; from uer.data import spans; spans.SPAN = 50_000; "
-    )
-    program += "sys.exit(run(preprocess.main, sys.argv[1:]))"
+    Path("corpus.txt").write_text(sentences(20_000), encoding="utf-8")
+    program = SLOW.format(span=50_000)
     command = [sys.executable, "-c", program, "--corpus_path", "corpus.txt", "--vocab_path", vocab]
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     process = subprocess.Popen(
