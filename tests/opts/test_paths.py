@@ -26,12 +26,15 @@ from uer.opts.paths import check_paths
         ({"prediction_path": "new", "vectors_path": "new"}, "--prediction_path and --vectors_path"),
         ({"prediction_path": ""}, "--prediction_path is empty; give a path"),
         ({"corpus_path": ("a.tsv", " ")}, "--corpus_path is empty"),
+        ({"train_path": "a.tsv", "output_model_path": "folder"}, "--output_model_path folder is a folder"),
+        ({"test_path": "a.tsv", "prediction_path": "folder/"}, "--prediction_path folder/ is a folder"),
     ],
 )
 def test_files_that_would_be_lost(values, message):
     Path("a.tsv").write_text("x")
     Path("link.tsv").symlink_to("a.tsv")
     os.link("a.tsv", "hard.tsv")
+    Path("folder").mkdir()
     with pytest.raises(ConfigError, match=message):
         check_paths(values)
 
@@ -40,6 +43,7 @@ def test_files_that_would_be_lost(values, message):
     "values",
     [
         {"prediction_path": "-", "test_path": "-"},
+        {"input_model_path": "a.tsv", "output_model_path": "."},
         {"prediction_path": "/dev/null", "vectors_path": "/dev/null", "test_path": "a.tsv"},
         {"output_model_path": "m.bin", "pretrained_model_path": "m.bin"},
         {"dataset_path": "d.pt", "eval_dataset_path": "d.pt"},

@@ -126,6 +126,19 @@ def test_bert_without_sentence_prediction(tmp_path, capsys, flag):
     assert not any("target.sp" in name for name in names) and "target.mlm.linear_2.bias" in names
 
 
+def test_the_other_way_is_meant(tmp_path):
+    """What has none of the names to convert from is told so, not that it lacks all of them."""
+    torch.save(
+        build_theirs(case_of("BertForPreTraining"), 0.15, seed=3).state_dict(), tmp_path / "theirs.bin"
+    )
+    command("bert", "uer")(paths(tmp_path / "theirs.bin", tmp_path / "uer.bin"))
+    with pytest.raises(
+        CheckpointError, match=r"and \d+ more; none of its names is one \(the other way\?\)\.$"
+    ):
+        command("bert", "uer")(paths(tmp_path / "uer.bin", tmp_path / "again.bin"))
+    assert not (tmp_path / "again.bin").exists()
+
+
 @pytest.mark.parametrize("kind", ["t5", "t5-v1_1"])
 def test_types_of_t5(tmp_path, kind):
     theirs = build_theirs(

@@ -141,7 +141,8 @@ def check_complete(path: str | Path, name: str, wanted: Iterable[str], state: Ma
     """Raise `CheckpointError` when the state lacks tensors of the family."""
     missing = [key for key in wanted if key not in state]
     if missing:
-        held = f"; it holds {summary(state)}" if len(missing) > 10 else ""
+        known = f"; it holds {summary(state)}" if state else "; none of its names is one (the other way?)"
+        held = known if len(missing) > 10 or not state else ""
         raise CheckpointError(
             f"{path} is no {name} model, or one with another head: it lacks {listed(missing)}{held}."
         )

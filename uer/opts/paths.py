@@ -29,6 +29,7 @@ def check_paths(values: Mapping[str, Any]) -> None:
     paths = list(_paths(values))
     if empty := next((name for name, path in paths if not path.strip()), None):
         raise ConfigError(f"--{empty} is empty; give a path, or leave it out.")
+    _refuse_folders(values)
     written = {*WRITTEN, "dataset_path"} if "corpus_path" in values else {*WRITTEN}
     for place, (output, path) in enumerate(paths):
         if output not in written:
@@ -40,6 +41,14 @@ def check_paths(values: Mapping[str, Any]) -> None:
                     f"--{output} and --{other} name the same file, {path}, which would be written over; "
                     f"give --{output} another name."
                 )
+
+
+def _refuse_folders(values: Mapping[str, Any]) -> None:
+    """What tasks save and predict are files: to be told after the training would be late."""
+    for name in ("output_model_path", "prediction_path"):
+        path = values.get(name)
+        if path and values.keys() & {"train_path", "test_path"} and Path(path).is_dir():
+            raise ConfigError(f"--{name} {path} is a folder; give a file name.")
 
 
 def _paths(values: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
