@@ -12,6 +12,7 @@ from uer.config.preprocess import (
     MaskingOptions,
     PreprocessOptions,
     check_combination,
+    check_json_names,
 )
 from uer.config.tokenizer import TargetTokenizerOptions, TokenizerOptions
 from uer.opts.tokenizer import chosen_target_tokenizer, chosen_tokenizer
@@ -25,7 +26,7 @@ COMMAND = Command(
     MaskingOptions,
     TokenizerOptions,
     TargetTokenizerOptions,
-    compat=("docs_buffer_size",),
+    compat=("docs_buffer_size", "json_format_corpus"),
 )
 
 
@@ -34,6 +35,8 @@ def main(argv: list[str] | None = None) -> None:
     chosen = COMMAND.start(argv)
     files, options = chosen[PreprocessOptions], chosen[InstanceOptions]
     check_combination(files, options, set(TargetTokenizerOptions.names()) & chosen.written.keys())
+    if "json_format_corpus" in chosen.written:
+        check_json_names(files)
 
     from uer.data.build import build_dataset
     from uer.data.summary import next_command, summary

@@ -16,6 +16,7 @@ from uer.config.preprocess import MaskingOptions
 from uer.config.tokenizer import TargetTokenizerOptions, TokenizerOptions
 from uer.config.training import DistributedOptions, OptimizerOptions, PretrainOptions, TrainOptions
 from uer.errors import ConfigError
+from uer.opts.compat import DEEPSPEED_TRAINING
 from uer.opts.tokenizer import chosen_target_tokenizer, chosen_tokenizer
 from uer.utils.logging import logger
 from uer.utils.seed import set_seed
@@ -39,7 +40,7 @@ COMMAND = Command(
     TargetTokenizerOptions,
     MaskingOptions,
     DistributedOptions,
-    compat=("instances_buffer_size", "fp16_opt_level", "local_rank"),
+    compat=("instances_buffer_size", "fp16_opt_level", *DEEPSPEED_TRAINING),
     model="new",
 )
 

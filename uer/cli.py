@@ -19,6 +19,7 @@ from uer.errors import ConfigError, DataError, UerError, suggestion
 from uer.opts.compat import COMPATIBILITY, add_compatibility_flags, compatibility_notes
 from uer.opts.dialects import translate
 from uer.opts.flags import FlagParser, add_flags
+from uer.opts.foreign import GONE, HUGGING_FACE_KEYS
 from uer.opts.paths import check_paths
 from uer.utils.files import repository_root, write_fault
 from uer.utils.jsons import parse_json
@@ -278,9 +279,15 @@ class Command:
             *COMPATIBILITY,
             *(n for g in self.groups for n in g.names()),
         }
+        if HUGGING_FACE_KEYS & values.keys():
+            raise ConfigError(
+                f"{file} is the config of a Hugging Face model; give the folder in which its weights and "
+                "vocabulary lie as the model, and leave --config_path out, or name a config of models/."
+            )
         for key in values:
             if key not in known:
-                raise ConfigError(f"{file}: the key '{key}' is unknown.{suggestion(key, known)}")
+                advice = f" {GONE[key]}." if key in GONE else suggestion(key, known)
+                raise ConfigError(f"{file}: the key '{key}' is unknown.{advice}")
         return translate(values, str(file))
 
     def _refuse_contradictions(self, saved: dict, config: dict, written: dict, path: str) -> None:

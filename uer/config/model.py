@@ -91,7 +91,7 @@ class ModelConfig(Options):
     layernorm: str = option(
         "normal", "layer norm: the usual one, T5's, or UER-py's own formula", choices=LAYERNORMS
     )
-    layernorm_eps: float = positive(1e-6, "epsilon of the layer norms", json_only=True)
+    layernorm_eps: float = positive(1e-6, "epsilon of the layer norms")
     layernorm_positioning: str = option(
         "post", "layer norm after or before each sub-layer", choices=("pre", "post")
     )

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from pathlib import PurePath
 
+from uer.config.model import TARGETS
 from uer.config.options import Options, fraction, not_negative, option, positive
-from uer.errors import ConfigError
+from uer.errors import ConfigError, suggestion
 
 # Data processor → the targets of 2024 that learn from its instances. `uer.data.objectives` has the classes.
 DATA_PROCESSORS: dict[str, tuple[str, ...]] = {
@@ -256,6 +258,20 @@ class PreprocessOptions(Options):
             )
 
 
+def check_json_names(files: PreprocessOptions) -> None:
+    """What `--json_format_corpus` says must be said by the names of the corpus.
+
+    Raises:
+        ConfigError: naming the file.
+    """
+    for path in files.corpus_path or ():
+        if not {".json", ".jsonl"} & set(PurePath(path).suffixes):
+            raise ConfigError(
+                f"--json_format_corpus: {path} is read as plain text, since its name does not end in .jsonl "
+                "(or .json); rename it."
+            )
+
+
 def check_combination(files: PreprocessOptions, options: InstanceOptions, tgt_flags: Iterable[str]) -> None:
     """Flags of different groups that contradict each other.
 
@@ -266,6 +282,11 @@ def check_combination(files: PreprocessOptions, options: InstanceOptions, tgt_fl
         ConfigError: naming both.
     """
     made = DATA_PROCESSORS[options.data_processor]
+    if unknown := next((name for name in files.target if name not in TARGETS), None):
+        raise ConfigError(
+            f"--target is '{unknown}'; name a data processor by --data_processor: "
+            f"{', '.join(DATA_PROCESSORS)}.{suggestion(unknown, DATA_PROCESSORS)}"
+        )
     if set(files.target) - set(made):
         raise ConfigError(
             f"--target {' '.join(files.target)} does not go with --data_processor {options.data_processor}, "

@@ -14,8 +14,14 @@ COMPATIBILITY: dict[str, tuple[type, str]] = {
     "ignore_index": (bool, "padding is never predicted, with label smoothing or without"),
     "deepspeed": (bool, "the weights are ordinary ones, whatever engine trained them; none is needed here"),
     "deepspeed_config": (str, "the weights are ordinary ones, whatever engine trained them"),
+    "deepspeed_checkpoint_layers_num": (int, "each layer is recomputed by itself"),
+    "enable_zero3": (bool, "the stage of ZeRO is the one in --deepspeed_config"),
+    "global_rank": (int, "the rank comes from the launcher's environment"),
+    "json_format_corpus": (bool, "a corpus is read as JSON lines when its name ends in .jsonl or .json"),
     "mp_size": (int, "the weights are used whole, on one device"),
 }
+# What launchers and TencentPretrain add to the flags for DeepSpeed, wherever a model is trained.
+DEEPSPEED_TRAINING = ("local_rank", "global_rank", "enable_zero3", "deepspeed_checkpoint_layers_num")
 # What the inference twins for DeepSpeed of UER-py 2021 took; in training two of them are flags that count.
 DEEPSPEED_INFERENCE = ("deepspeed", "deepspeed_config", "local_rank", "mp_size")
 

@@ -11,6 +11,7 @@ from typing import Any
 
 from uer.config.model import EMBEDDINGS
 from uer.errors import ConfigError, suggestion
+from uer.opts.foreign import ours
 
 # 2021 objective → (2024 data processor, targets, has a decoder)
 OBJECTIVES_2021: dict[str, tuple[str, tuple[str, ...], bool]] = {
@@ -54,8 +55,8 @@ def translate(values: dict[str, Any], source: str) -> dict[str, Any]:
         The values with embeddings split, a 2021 objective resolved into `data_processor`, `target`, `decoder`
         (and the 2021 default of `tgt_embedding`); `objective_2021` keeps the word that was typed.
     """
-    out = dict(values)
     flag = (lambda name: f"--{name}") if source == "--" else (lambda name: f"{source}: {name}")
+    out = ours(values, flag)
     for name in ("embedding", "tgt_embedding"):
         if out.get(name) is not None:
             out[name] = split_embedding(flag(name), out[name])

@@ -22,6 +22,7 @@ from uer.config.options import Options
 from uer.config.tokenizer import TokenizerOptions
 from uer.config.training import AdversarialOptions, DistributedOptions, OptimizerOptions, TrainOptions
 from uer.errors import ConfigError
+from uer.opts.compat import DEEPSPEED_TRAINING
 from uer.opts.saved import saved_model_command
 from uer.opts.tokenizer import chosen_tokenizer
 from uer.utils.files import repository_root
@@ -98,7 +99,7 @@ def finetune_command(
         files,
         *groups,
         *common,
-        compat=("fp16_opt_level", "local_rank"),
+        compat=("fp16_opt_level", *DEEPSPEED_TRAINING),
         model="new",
     )
 

@@ -8,6 +8,7 @@ from typing import Any
 
 from uer.config.options import Options, field_types
 from uer.errors import ConfigError, suggestion
+from uer.opts.foreign import SAME_FLAGS, instead_of_flag
 
 
 class FlagParser(argparse.ArgumentParser):
@@ -25,13 +26,19 @@ class FlagParser(argparse.ArgumentParser):
         """
         values, unknown = self.parse_known_args(argv)
         if unknown:
-            flag = unknown[0].split("=")[0]
-            known = [name for action in self._actions for name in action.option_strings]
-            what = "unknown flag" if flag.startswith("-") else "unexpected word"
-            raise ConfigError(
-                f"{what} '{flag}'.{suggestion(flag, known)} --help lists what {self.prog} takes."
-            )
+            flags = [word.split("=")[0] for word in unknown]
+            first, *others = [flags[0], *(flag for flag in flags[1:] if flag.startswith("--"))]
+            also = f" Unknown too: {' '.join(self._with_advice(flag) for flag in others)}" if others else ""
+            what = "unknown flag" if first.startswith("-") else "unexpected word"
+            raise ConfigError(f"{what} {self._with_advice(first)}{also} --help lists what {self.prog} takes.")
         return vars(values)
+
+    def _with_advice(self, flag: str) -> str:
+        """An unknown flag, and what to type instead of it if that is known."""
+        known = [name for action in self._actions for name in action.option_strings]
+        if (instead := instead_of_flag(flag, known)) is not None:
+            return f"'{flag}': {instead}."
+        return f"'{flag}'.{suggestion(flag, known)}"
 
 
 def _true_or_false(text: str) -> bool:
@@ -92,3 +99,7 @@ def add_flags(parser: argparse.ArgumentParser, group: type[Options]) -> None:
             elif field.metadata["bare"] is not None:
                 settings.update(nargs="?", const=field.metadata["bare"])
         section.add_argument(f"--{field.name}", **settings)
+        for name, value in SAME_FLAGS.get(field.name, {}).items():
+            as_typed = {"type": kind} if value is None else {"action": "store_const", "const": value}
+            hidden = {"dest": field.name, "default": argparse.SUPPRESS, "help": argparse.SUPPRESS}
+            section.add_argument(f"--{name}", **as_typed, **hidden)
