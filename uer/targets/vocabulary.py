@@ -72,7 +72,7 @@ class _Begun(NamedTuple):
 
 
 def _begun(ctx: Any, hidden: Tensor, weight: Tensor, bias: Tensor | None, train: bool) -> _Begun:
-    """Nothing is added up yet; the gradients of hidden and weight are written before they are read."""
+    """Nothing is added up yet."""
     dtype = compute_dtype(hidden)
     loss = torch.zeros((), dtype=torch.promote_types(dtype, torch.float32), device=hidden.device)
     correct = torch.zeros((), dtype=torch.long, device=hidden.device)
