@@ -17,8 +17,10 @@ from tests.tasks.test_dbqa import generated as dbqa_rows
 from tests.tasks.test_extractive_qa import generated as questions
 from tests.tasks.test_pairs import dual
 from tests.tasks.test_text2text import generated as pairs
+from tests.tasks.test_uie import generated as uie_rows
 from uer.checkpoints import read_state
 from uer.training.state import Checkpoints
+from uer.utils.files import repository_root
 
 MEASURED = ("second", "time", "flop", "memory")
 
@@ -81,6 +83,11 @@ def sequences(folder: Folder, rng: random.Random) -> dict:
     return {"tokenizer": "space", "seq_length": 10, "tgt_seq_length": 10, "use_adv": True, "adv_type": "pgd"}
 
 
+def prompts(folder: Folder, rng: random.Random) -> dict:
+    folder.write("rows.tsv", "".join(json.dumps(line) + "\n" for line in uie_rows(rng, 10)))
+    return {"tokenizer": "char", "seq_length": 30, "accumulation_steps": 2}
+
+
 CASES = {
     "run_classifier_siamese": two_texts,
     "run_simcse": one_text_twice,
@@ -90,6 +97,12 @@ CASES = {
     "run_c3": choices,
     "run_chid": idioms,
     "run_text2text": sequences,
+    "run_uie": prompts,
+}
+# in test_workers.py, test_cross_validation.py, test_run_classifier_grid.py; a second name of run_classifier
+ELSEWHERE = {
+    *("run_classifier", "run_ner", "run_regression", "run_classifier_multi_label", "run_classifier_mt"),
+    *("run_classifier_cv", "run_classifier_grid", "run_classifier_deepspeed"),
 }
 
 
@@ -100,6 +113,11 @@ def reported(output: Path) -> list[dict]:
         {name: x for name, x in json.loads(line).items() if not any(word in name for word in MEASURED)}
         for line in lines
     ]
+
+
+def test_no_script_is_missing():
+    scripts = {path.stem for path in (repository_root() / "finetune").glob("run_*.py")}
+    assert scripts == {*CASES} | ELSEWHERE
 
 
 @pytest.mark.parametrize("script", CASES)
