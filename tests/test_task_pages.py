@@ -23,8 +23,16 @@ PAGES = (
     *("classifier", "dbqa", "extractive_qa", "multi_label", "multi_task", "multiple_choice", "ner", "prompt"),
     *("regression", "siamese", "simcse", "text2text", "cross_validation", "uie"),
 )
+FURTHER = ("distillation", "lora", "search")
+"""pages of ways to train, not of tasks"""
 REAL_PAGES = ("classifier", "extractive_qa", "multiple_choice", "ner", "text2text")
-SIZES = {"--epochs_num": "1", "--folds_num": "2", "--seq_length": "32", "--doc_stride": "16"}
+SIZES = {
+    "--epochs_num": "1",
+    "--trials_num": "2",
+    "--folds_num": "2",
+    "--seq_length": "32",
+    "--doc_stride": "16",
+}
 FEW, TEXTS = 24, 4
 """rows that are kept of a file, and texts of a document of questions"""
 
@@ -100,9 +108,14 @@ def carry_out(found: list[list[str]], load_script: Callable) -> None:
             check_model(words)
         elif name in PREDICTED:
             PREDICTED[name](words)
+        elif name == "run_classifier_grid":
+            path = Path(words[words.index("--output_model_path") + 1])
+            assert (
+                "2 of 2 trials" in path.with_name(f"{path.name}.search").joinpath("search.html").read_text()
+            )
 
 
-@pytest.mark.parametrize("page", PAGES)
+@pytest.mark.parametrize("page", [*PAGES, *FURTHER])
 def test_the_commands_of_a_page_run(clone, page, monkeypatch, load_script):
     monkeypatch.chdir(clone)
     carry_out(typed_commands(blocks(page, real=False)), load_script)
