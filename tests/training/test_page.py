@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import html
 import json
 import re
+import shlex
 from html.parser import HTMLParser
 from pathlib import Path
 
 import pytest
 
-from uer.training.page import _ticks, _words, chart, worded, write_page
+from uer.training.page import _ticks, _words, chart, lasting, worded, write_page
 
 RECORDS = [
     {"step": step, "loss": 10 / step, "loss_mlm": 9 / step, "loss_sp": 1 / step, "acc_mlm": step / 100}
@@ -175,3 +177,40 @@ def test_the_best_of_many_is_found_and_the_newest_is_drawn():
     (line,) = re.findall(r'polyline points="(.*?)"', text)
     end = line.split()[-1].split(",")
     assert float(end[0]) == 546 and float(end[1]) > float(line.split()[-2].split(",")[1])
+
+
+@pytest.mark.parametrize(
+    ("seconds", "words"),
+    [
+        (0.2, "0 s"),
+        (45, "45 s"),
+        (59.6, "1 min 0 s"),
+        (725, "12 min 5 s"),
+        (12_000, "3 h 20 min"),
+        (360_000, "100 h 0 min"),
+    ],
+)
+def test_times_have_two_units(seconds, words):
+    assert lasting(seconds) == words
+
+
+def test_how_long_it_took_and_when_the_figures_came():
+    timed = [{**record, "seconds": 30.0, "time": 1.7e9 + record["step"]} for record in RECORDS]
+    text, _ = page(timed)
+    assert re.search(r"100 of 100 steps · 5 min 0 s of training · 2023-11-1\d \d\d:\d\d</div>", text)
+    assert "100 of 100 steps</div>" in page()[0]
+
+
+def test_facts_in_words_and_a_command_that_can_be_copied():
+    folder = Path("m.bin.run")
+    folder.mkdir()
+    command = ["pretrain.py", "--vocab_path", "my vocab.txt", "--target", "mlm", "sp", "--x", "<b>"]
+    facts = {"command": command, "data": {"over_length read": 0, "lines read": 7}}
+    (folder / "environment.json").write_text(json.dumps(facts))
+    write_page(folder, "m.bin", 100, RECORDS, running=False)
+    text = (folder / "report.html").read_text(encoding="utf-8")
+    assert "<td>lines read</td><td>7</td>" in text and "over" not in text.partition("<body>")[2]
+    code = re.search("<code>(.*?)</code>", text)[1]
+    assert code.count("<span>") == 4 and "<span>--target mlm sp</span>" in code
+    plain = html.unescape(re.sub("<[^>]*>", "", code))
+    assert shlex.split(plain) == ["python3", *command]

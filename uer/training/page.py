@@ -8,7 +8,10 @@ from __future__ import annotations
 
 import json
 import math
+import re
+import shlex
 from collections.abc import Sequence
+from datetime import datetime
 from html import escape
 from pathlib import Path
 from typing import Any
@@ -49,6 +52,7 @@ td { padding: 3px 10px 3px 0; border-top: 1px solid var(--line); vertical-align:
 h3 { font-size: 14px; margin: 16px 0 6px; color: var(--soft) } .wide { overflow-x: auto }
 .results table { width: auto } .results td, .results th { width: auto; min-width: 64px; padding: 3px 12px;
 text-align: right; font-weight: 400 } .results :is(td, th):first-child { text-align: left; width: auto }
+code { font-size: 12.5px } code span { display: inline-block }
 .matrix td { background: rgba(47, 111, 237, calc(var(--share, 0) * 0.65)) } .results td, .results th {
 overflow-wrap: normal; white-space: nowrap } .facts > .card:last-child:nth-child(odd) { grid-column: 1 / -1 }
 @media (max-width: 600px) { main { padding: 20px 12px 40px } svg text { font-size: 18px }
@@ -74,14 +78,14 @@ def write_page(
     state = "running" if running else ("finished" if step >= total else "stopped")
     body = [
         f"<h1>{escape(name)}</h1>",
-        f'<div class="soft">{state}: {step:,} of {total:,} steps</div>',
+        f'<div class="soft">{state}: {step:,} of {total:,} steps{_when(records)}</div>',
         f'<div class="bar"><i style="width: {100 * min(1.0, step / max(1, total)):.1f}%"></i></div>',
         _figures(records),
         f'<div class="row charts">{"".join(_charts(records))}</div>',
         results_cards(read_results(folder)),
         '<div class="row charts facts">',
         _best(records),
-        _table("Data", facts["environment"].pop("data", {}) or {}),
+        _table("Data", _some(facts["environment"].pop("data", {}) or {})),
         _table("Environment", facts["environment"]),
         "</div>",
         f'<div class="row">{_table("Configuration", facts["config"], folded=True)}</div>',
@@ -102,6 +106,29 @@ def _read(file: Path) -> dict[str, Any]:
     except (OSError, ValueError):
         return {}
     return content if isinstance(content, dict) else {}
+
+
+def _when(records: Sequence[dict[str, Any]]) -> str:
+    """How long the training between the reports took, and when the newest figures came."""
+    seconds = sum(record.get("seconds") or 0 for record in records)
+    newest = max((record.get("time") or 0 for record in records), default=0)
+    parts = [f"{lasting(seconds)} of training"] if seconds else []
+    parts += [f"{datetime.fromtimestamp(newest):%Y-%m-%d %H:%M}"] if newest else []
+    return "".join(f" · {part}" for part in parts)
+
+
+def lasting(seconds: float) -> str:
+    """A time in the two largest units that it has: 45 s, 12 min 5 s, 3 h 20 min."""
+    whole = round(seconds)
+    for unit, name, smaller, its_name in ((3600, "h", 60, "min"), (60, "min", 1, "s")):
+        if whole >= unit:
+            return f"{whole // unit:,} {name} {whole % unit // smaller} {its_name}"
+    return f"{whole} s"
+
+
+def _some(facts: dict[str, Any]) -> dict[str, Any]:
+    """Facts in words, without those that there are none of."""
+    return {key.replace("_", " "): value for key, value in facts.items() if value != 0}
 
 
 def _figures(records: Sequence[dict[str, Any]]) -> str:
@@ -265,16 +292,20 @@ def _table(title: str, rows: dict[str, Any], *, folded: bool = False) -> str:
     if not rows:
         return ""
     lines = "".join(
-        f"<tr><td>{escape(str(key))}</td><td>{escape(_shown(value))}</td></tr>" for key, value in rows.items()
+        f"<tr><td>{escape(str(key))}</td><td>{_shown(key, value)}</td></tr>" for key, value in rows.items()
     )
     table = f"<table>{lines}</table>"
     inside = f"<details><summary>{title}</summary>{table}</details>" if folded else f"<h2>{title}</h2>{table}"
     return f'<div class="card">{inside}</div>'
 
 
-def _shown(value: Any) -> str:
+def _shown(key: str, value: Any) -> str:
+    """A value as HTML; of a command each flag stays with what it is given."""
+    if key == "command" and isinstance(value, list):
+        parts = re.split(r" (?=--)", shlex.join(["python3", *map(str, value)]))
+        return f"<code>{' '.join(f'<span>{escape(part)}</span>' for part in parts)}</code>"
     if isinstance(value, (list, tuple)):
-        return " ".join(map(str, value)) or "none"
+        return escape(" ".join(map(str, value))) or "none"
     if isinstance(value, int) and not isinstance(value, bool):
         return f"{value:,}"
-    return "none" if value is None else str(value)
+    return "none" if value is None else escape(str(value))
