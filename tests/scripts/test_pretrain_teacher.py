@@ -195,17 +195,14 @@ def test_students_learn_while_the_model_learns(folder, load_script):
     config = {**SIZES, "target": ["mlm", "sp", "students"], "students": students}
     (folder / "online.json").write_text(json.dumps(config))
     records = train(
-        folder, "online.bin", "online", 60, "--pretrained_model_path", f"{folder}/teacher.bin-120"
+        folder, "online.bin", "online", 120, "--pretrained_model_path", f"{folder}/teacher.bin-120"
     )
     first, last = records[0], records[-1]
-    for name in ("0", "1"):
-        assert last[f"loss_states_{name}"] < 0.8 * first[f"loss_states_{name}"]
-        # What is learnt from moves on at first.
-        attention = [record[f"loss_attention_{name}"] for record in records]
-        assert attention[-1] < 0.9 * max(attention)
+    for name in ("attention_0", "states_0", "attention_1", "states_1"):
+        assert last[f"loss_{name}"] < 0.8 * first[f"loss_{name}"], name
     assert last["loss_mlm"] < entropy_of_hidden_tokens(folder)
     main = load_script("scripts/take_layers.py").main
-    words = ["--load_model_path", "online.bin-60", "--student", "1", "--output_model_path", "small.bin"]
+    words = ["--load_model_path", "online.bin-120", "--student", "1", "--output_model_path", "small.bin"]
     assert run(main, words) == 0
     assert read_companion("small.bin").config.target == ("mlm",)
     assert run(main, [*words[:2], *words[4:]]) == 2
