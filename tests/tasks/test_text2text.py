@@ -122,8 +122,10 @@ def test_rows_that_are_too_long(shared, tmp_path, caplog):
         return task.read(path, training=True)
 
     assert read("truncate").target.lengths.tolist() == [3, 8, 3]
-    assert "1 of 3 labels are longer than --tgt_seq_length 8 tokens" in caplog.text
-    assert "2 of 3 rows are longer than --seq_length 12 tokens; they were cut" in caplog.text
+    assert (
+        "1 of 3 labels are longer than --tgt_seq_length 8 tokens; they were cut on the right." in caplog.text
+    )
+    assert "1 of 3 rows are longer than --seq_length 12 tokens; they were cut" in caplog.text
     left = read("drop")
     assert len(left) == len(left.target) == 1 and left.wanted == ["a"]
     with pytest.raises(DataError, match=r"t.tsv:3: the row is too long"):
