@@ -65,6 +65,23 @@ def groups_of(params: dict[str, nn.Parameter], decay: float, optimizer: str = "a
     return parameter_groups(params.items(), options)
 
 
+def their_groups(params: dict[str, nn.Parameter]) -> list[dict]:
+    """What a decay of 0.1 comes to in a program that takes groups as they are."""
+    decayed = {True: 0.1, False: 0.0}
+    return [
+        {"params": [p for name, p in params.items() if is_decayed(name) is kind], "weight_decay": decay}
+        for kind, decay in decayed.items()
+    ]
+
+
+def five_steps(*sides: tuple[dict[str, nn.Parameter], torch.optim.Optimizer]) -> None:
+    """The same gradients for all."""
+    for step in range(5):
+        for params, optimizer in sides:
+            give_gradients(params, step)
+            optimizer.step()
+
+
 def test_the_names_are_those_of_the_flags():
     assert tuple(OPTIMIZERS) == NAMES
 
@@ -134,15 +151,8 @@ def test_uers_adamw_follows_its_formula(dtype):
 def test_standard_adamw_equals_torchs():
     ours, theirs = shapes(), shapes()
     optimizer = AdamW(groups_of(ours, 0.1), lr=0.01, bias_correction=True)
-    groups = [
-        {"params": [p for n, p in theirs.items() if is_decayed(n)], "weight_decay": 0.1},
-        {"params": [p for n, p in theirs.items() if not is_decayed(n)], "weight_decay": 0.0},
-    ]
-    reference = torch.optim.AdamW(groups, lr=0.01, eps=1e-6, foreach=False)
-    for step in range(5):
-        for params, stepper in ((ours, optimizer), (theirs, reference)):
-            give_gradients(params, step)
-            stepper.step()
+    reference = torch.optim.AdamW(their_groups(theirs), lr=0.01, eps=1e-6, foreach=False)
+    five_steps((ours, optimizer), (theirs, reference))
     for name, param in ours.items():
         torch.testing.assert_close(param, theirs[name], atol=1e-13, rtol=1e-13)
 
@@ -150,15 +160,8 @@ def test_standard_adamw_equals_torchs():
 def test_adafactor_equals_transformers_in_all_dimensions():
     ours, theirs = shapes(), shapes()
     optimizer = Adafactor(groups_of(ours, 0.1), lr=0.01)
-    groups = [
-        {"params": [p for n, p in theirs.items() if is_decayed(n)], "weight_decay": 0.1},
-        {"params": [p for n, p in theirs.items() if not is_decayed(n)], "weight_decay": 0.0},
-    ]
-    reference = TheirAdafactor(groups, lr=0.01, scale_parameter=False, relative_step=False)
-    for step in range(5):
-        for params, stepper in ((ours, optimizer), (theirs, reference)):
-            give_gradients(params, step)
-            stepper.step()
+    reference = TheirAdafactor(their_groups(theirs), lr=0.01, scale_parameter=False, relative_step=False)
+    five_steps((ours, optimizer), (theirs, reference))
     for name, param in ours.items():
         torch.testing.assert_close(param, theirs[name], atol=1e-12, rtol=1e-12)
 

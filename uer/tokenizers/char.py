@@ -16,8 +16,8 @@ if TYPE_CHECKING:
     from uer.tokenizers.sentence_piece import SpmModel
 
 
-class CharTokenizer(Tokenizer):
-    """The characters of the stripped text; case is kept, and a blank inside is a token like any other.
+class ListTokenizer(Tokenizer):
+    """A tokenizer that needs nothing but the list of its tokens.
 
     Args:
         vocab: the vocabulary.
@@ -26,13 +26,28 @@ class CharTokenizer(Tokenizer):
             tokens.
     """
 
-    name = "char"
-
     def __init__(
         self, vocab: Vocab, *, special: SpecialTokens | None = None, model: SpmModel | None = None
     ) -> None:
         super().__init__(vocab, special)
         self._model = model
+
+    def files(self) -> dict[str, tuple[str, bytes]]:
+        """The one file that the vocabulary comes from; see `Tokenizer.files`."""
+        if self._model is not None:
+            return {"spm_model_path": ("spm.model", self._model.content)}
+        return {"vocab_path": ("vocab.txt", self.vocab.content())}
+
+
+class CharTokenizer(ListTokenizer):
+    """The characters of the stripped text; case is kept, and a blank inside is a token like any other."""
+
+    name = "char"
+
+    def __init__(
+        self, vocab: Vocab, *, special: SpecialTokens | None = None, model: SpmModel | None = None
+    ) -> None:
+        super().__init__(vocab, special=special, model=model)
         self._table = np.full(UNICODE_SIZE, self.unk_id, np.int32)
         for token, number in vocab.index.items():
             if len(token) == 1:
@@ -50,14 +65,3 @@ class CharTokenizer(Tokenizer):
     def join_tokens(self, tokens: Sequence[str]) -> str:
         """The characters in a row."""
         return "".join(tokens)
-
-    def files(self) -> dict[str, tuple[str, bytes]]:
-        """See `Tokenizer.files`."""
-        return vocabulary_files(self.vocab, self._model)
-
-
-def vocabulary_files(vocab: Vocab, model: SpmModel | None) -> dict[str, tuple[str, bytes]]:
-    """The one file that the vocabulary comes from, as `Tokenizer.files` gives it."""
-    if model is not None:
-        return {"spm_model_path": ("spm.model", model.content)}
-    return {"vocab_path": ("vocab.txt", vocab.content())}
