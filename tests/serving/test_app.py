@@ -145,6 +145,18 @@ def test_a_seed_that_was_not_given_stands_in_the_command(client):
     assert "--seed" in last["command"]
 
 
+def test_a_decoder_writes_what_the_command_writes(client, typed, tmp_path):
+    question = {"text": "今天<extra_id_0>很好", "max_new_tokens": 6, "top_k": 1}
+    assert client("pair.bin").get("/api/models").json()[0]["pair"]
+    answer = client("pair.bin").post("/api/continue", json=question)
+    last = json.loads(answer.text.splitlines()[-1])
+    assert last["tokens"] == 6 and "generate_seq2seq.py" in last["command"]
+    typed(last["command"])
+    written = (tmp_path / "written.txt").read_text(encoding="utf-8").split("\n")
+    assert written[0] == question["text"]
+    assert written[1].replace("##", "") == "[CLS]" + last["text"].replace(" ", "")
+
+
 def test_two_models_answer_apart(client):
     both = client("lm.bin", "large_lm.bin")
     texts = []

@@ -87,6 +87,7 @@ def card(described: Described, ability: str, model: nn.Module, limit: int) -> di
         "name": Path(described.path).name,
         "ability": ability,
         "encoder": config.encoder if config.decoder is None else f"{config.encoder} → {config.decoder}",
+        "pair": config.decoder is not None,
         "layers": config.layers_num,
         "width": config.hidden_size,
         "parameters": size,
