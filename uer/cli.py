@@ -253,6 +253,9 @@ class Command:
             if saved is not None:
                 config: dict[str, Any] = saved
             elif self.model == "saved" and written.get(self.model_flag) is not None:
+                from uer.checkpoints.io import check_exists
+
+                check_exists(written[self.model_flag], f"--{self.model_flag}")
                 raise ConfigError(
                     f"{written[self.model_flag]} has no companion folder that says what model it is; "
                     "describe it with --config_path (and the model flags it was trained with)."
