@@ -201,6 +201,18 @@ def test_how_long_it_took_and_when_the_figures_came():
     assert "100 of 100 steps</div>" in page()[0]
 
 
+def test_what_says_nothing_is_left_out(tmp_path):
+    text, _ = page([{**RECORDS[0], "skipped": 0}])
+    assert "Skipped" not in text.partition("<body>")[2]
+    assert "Skipped updates" in page([{**RECORDS[0], "skipped": 2}])[0]
+    folds, _ = page([], 0)  # of several runs: no steps, no bar, no empty rows
+    assert "steps" not in folds and 'class="bar"' not in folds and "charts\"></div>" not in folds
+
+
+def test_one_point_has_its_step():
+    assert ">52</text>" in chart("x", {"loss": [(52, 1.0)]})
+
+
 def test_facts_in_words_and_a_command_that_can_be_copied():
     folder = Path("m.bin.run")
     folder.mkdir()

@@ -50,8 +50,10 @@ table { border-collapse: collapse; width: 100%; font-size: 13.5px; font-variant-
 td { padding: 3px 10px 3px 0; border-top: 1px solid var(--line); vertical-align: top; overflow-wrap: anywhere
 } td:first-child { color: var(--soft); width: 38% } summary { cursor: pointer; font-weight: 600 }
 h3 { font-size: 14px; margin: 16px 0 6px; color: var(--soft) } .wide { overflow-x: auto }
-.results table { width: auto } .results td, .results th { width: auto; min-width: 64px; padding: 3px 12px;
-text-align: right; font-weight: 400 } .results :is(td, th):first-child { text-align: left; width: auto }
+.parts { display: flex; flex-wrap: wrap; gap: 16px 36px } .parts h3 { margin: 0 0 6px } .parts > div {
+max-width: 100% } .broad { grid-column: 1 / -1 } .results table { width: auto } .results td, .results th {
+width: auto; min-width: 64px; padding: 3px 12px; text-align: right; font-weight: 400 }
+.results :is(td, th):first-child { text-align: left; width: auto }
 code { font-size: 12.5px } code span { display: inline-block }
 .matrix td { background: rgba(47, 111, 237, calc(var(--share, 0) * 0.65)) } .results td, .results th {
 overflow-wrap: normal; white-space: nowrap } .facts > .card:last-child:nth-child(odd) { grid-column: 1 / -1 }
@@ -78,10 +80,15 @@ def write_page(
     state = "running" if running else ("finished" if step >= total else "stopped")
     body = [
         f"<h1>{escape(name)}</h1>",
-        f'<div class="soft">{state}: {step:,} of {total:,} steps{_when(records)}</div>',
-        f'<div class="bar"><i style="width: {100 * min(1.0, step / max(1, total)):.1f}%"></i></div>',
-        _figures(records),
-        f'<div class="row charts">{"".join(_charts(records))}</div>',
+    ]
+    if total:  # a page of several runs has no steps of its own
+        body += [
+            f'<div class="soft">{state}: {step:,} of {total:,} steps{_when(records)}</div>',
+            f'<div class="bar"><i style="width: {100 * min(1.0, step / total):.1f}%"></i></div>',
+            _figures(records),
+            f'<div class="row charts">{"".join(_charts(records))}</div>',
+        ]
+    body += [
         results_cards(read_results(folder)),
         '<div class="row charts facts">',
         _best(records),
@@ -155,9 +162,9 @@ def _figures(records: Sequence[dict[str, Any]]) -> str:
         f'<div class="card"><div class="soft">{label}</div>'
         f'<div class="figure">{style.format(newest[key])}</div></div>'
         for label, key, style in shown
-        if key in newest
+        if key in newest and (key != "skipped" or newest[key])
     ]
-    return f'<div class="row">{"".join(cards)}</div>'
+    return f'<div class="row">{"".join(cards)}</div>' if cards else ""
 
 
 def _charts(records: Sequence[dict[str, Any]]) -> list[str]:
@@ -244,7 +251,7 @@ def chart(title: str, curves: dict[str, Curve]) -> str:
             f'<line class="grid" x1="{LEFT}" x2="{WIDTH - RIGHT}" y1="{at_y(y):.1f}" y2="{at_y(y):.1f}"/>'
         )
         parts.append(f'<text x="{LEFT - 8}" y="{at_y(y) + 4:.1f}" text-anchor="end">{word}</text>')
-    places = _ticks(first, last, 5)
+    places = _ticks(first, last, 5) if last > first else [first]
     for x, word in zip(places, _words(places)):
         parts.append(f'<text x="{at_x(x):.1f}" y="{HEIGHT - 8}" text-anchor="middle">{word}</text>')
     keys = []

@@ -13,6 +13,8 @@ from uer.metrics import Metric, Table, tables_of
 from uer.utils.files import atomic_write
 
 RESULTS = "results.json"
+BROAD = 6
+"""a card with a table of more columns takes the whole width of the page"""
 Results = dict[str, dict[str, Any]]
 """what was evaluated, as in "Test" → `scores`, name → number, and `tables`, each a `Table` as an object"""
 
@@ -48,9 +50,11 @@ def results_cards(results: Results) -> str:
     cards = []
     for name, result in results.items():
         scores = [[key, x] for key, x in result.get("scores", {}).items()]
-        parts = [_html(Table("", (), scores))]
-        parts += [_html(Table(**table)) for table in result.get("tables", [])]
-        cards.append(f'<div class="card results"><h2>{escape(name)}</h2>{"".join(parts)}</div>')
+        tables = [Table("", (), scores), *(Table(**table) for table in result.get("tables", []))]
+        parts = "".join(f"<div>{_html(table)}</div>" for table in tables)
+        broad = " broad" if any(len(table.head) > BROAD for table in tables) else ""
+        head = f"<h2>{escape(name)}</h2>"
+        cards.append(f'<div class="card results{broad}">{head}<div class="parts">{parts}</div></div>')
     return f'<div class="row charts">{"".join(cards)}</div>' if cards else ""
 
 
