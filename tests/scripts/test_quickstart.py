@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import html
 import json
+import re
+import shlex
 
 import pytest
 
@@ -42,6 +45,47 @@ def test_the_losses_become_a_curve(tour, tmp_path):
     lines = [json.dumps({"step": step, "loss": loss}) for step, loss in ((1, 8.0), (2, 5.0), (3, 1.0))]
     (folder / "metrics.jsonl").write_text("\n".join(lines))
     assert tour.curve(tmp_path / "model.bin") == "loss 8.00 █▅▁ 1.00"
+
+
+def played(tour, out):
+    """A tour whose stages write what the pages read, in no time."""
+
+    def run_stage(stage, log):
+        log.write_text("Acc. (Correct/Total): 0.9000\nBest Acc. is: 0.8000\n")
+        file = out / stage.writes
+        file.write_text("text_a\n1\n2\n" if file.suffix == ".tsv" else "这本书\n[CLS]这本书<很好>\n")
+        if "pretrain" in stage.command.split()[0]:
+            run = out / f"{stage.writes.rpartition('-')[0]}.run"
+            run.mkdir()
+            (run / "metrics.jsonl").write_text('{"step": 1, "loss": 2.0}\n')
+            (run / "report.html").write_text("")
+        stage.seconds = 61.0
+
+    return run_stage
+
+
+def test_the_last_pages(tour, tmp_path, monkeypatch, capsys):
+    """For the terminal and for a browser; a folder with a blank in its name, given from where one stands."""
+    out = tmp_path / "my tour"
+    monkeypatch.setattr(tour, "run_stage", played(tour, out))
+    monkeypatch.setattr("uer.data.store.Store", lambda path: range(1234))
+    monkeypatch.setattr(tour, "unigram_baseline", lambda: 0.76)
+    assert tour.main(["--output_dir", "my tour"]) == 0
+    said = capsys.readouterr().out
+    assert said == (out / "report.txt").read_text(encoding="utf-8")
+    command = f"python3 inference/run_classifier_infer.py --load_model_path '{out}'/classifier.bin"
+    assert command in said and f"open {out}/report.html" in said and "   这本书<很好>" in said
+    page = (out / "report.html").read_text(encoding="utf-8")
+    assert "9 stages in 9 min 9 s" in page and "<b>0.900</b>" in page and "<b>0.760</b>" in page
+    assert '<span class="soft">这本书</span> &lt;很好&gt;' in page and html.escape(command) in page
+    links = re.findall('href="([^"]+)"', page)
+    assert links == ["pretrained.bin.run/report.html", "language_model.bin.run/report.html"]
+    assert page.count("1,234 instances") == 2 and "<td>grid.csv</td>" in page
+
+
+def test_commands_stand_a_blank_in_the_folder(tour):
+    for stage in tour.stages(shlex.quote("/my tour"), QuickstartOptions()):
+        assert any(word.startswith("/my tour/") for word in shlex.split(stage.command))
 
 
 @pytest.mark.slow
