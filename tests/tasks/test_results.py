@@ -42,7 +42,8 @@ def test_the_page_of_a_run(tmp_path, name, capsys):
     parts = ["Development, the best evaluation", *(["Test"] if with_test(name, folder) else [])]
     assert list(results) == (["Folds"] if name == "run_classifier_cv" else parts)
     page = (tmp_path / "model.bin.run" / "report.html").read_text()
-    cards = re.findall(r'<div class="card results[^"]*"><h2>(.*?)</h2>(.*?)(?=<div class="card|$)', page, re.S)
+    card = r'<div class="card results[^"]*"><h2>(.*?)</h2>(.*?)(?=<div class="card|$)'
+    cards = re.findall(card, page, re.S)
     assert [title for title, _ in cards] == list(results)
     for (_, card), result in zip(cards, results.values(), strict=True):
         value = result["scores"][score]
