@@ -32,9 +32,12 @@ def main(argv: list[str] | None = None) -> int:
     task = ChidTask(tokenizer, choices_num=most, **length_options(options))
     finetuning = prepared(chosen, task, ChoiceModel.build, head=HEAD, files=AnswerFiles)
     train = task.read_with_answers(options.train_path, options.train_answer_path, training=True)
-    finetuning.fit(train, task.read_with_answers(options.dev_path, options.dev_answer_path))
-    if options.test_path:
-        finetuning.test(task.read_with_answers(options.test_path, options.test_answer_path))
+    dev = task.read_with_answers(options.dev_path, options.dev_answer_path)
+    named = options.test_path is not None
+    test = task.read_with_answers(options.test_path, options.test_answer_path) if named else None
+    finetuning.fit(train, dev)
+    if test is not None:
+        finetuning.test(test)
     finetuning.close()
     return 0
 

@@ -168,7 +168,8 @@ def test_faulty_documents(tmp_path, letters, value, message):
         (b"\n\xff", r"c3.json:2: byte 0xff at offset 1 is not UTF-8"),
         (b"[" * 100_000, r"c3.json:1: is not valid JSON: brackets lie too deep in one another"),
         (b"[" + b"7" * 5000 + b"]", r"c3.json:1: is not valid JSON: an integer has thousands of digits"),
-        (b"", r"c3.json:1: is not valid JSON"),
+        (b'[["a', r"c3.json:1: is not valid JSON: Unterminated string starting at column 3\.$"),
+        (b"", r"c3.json: the file is empty; it must hold a JSON document\.$"),
     ],
 )
 def test_files_that_are_no_json(tmp_path, letters, data, message):

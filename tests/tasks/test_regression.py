@@ -60,6 +60,15 @@ def test_labels_that_do_not_differ_have_no_correlation(tmp_path, capsys):
     assert infer("run_regression", folder) == 0
 
 
+def test_a_faulty_test_file_stops_the_run_before_it_is_trained(tmp_path):
+    folder, rng = Folder(tmp_path), random.Random(4)
+    folder.table("rows.tsv", ["label", "text_a"], [[1, sentence(rng)] for _ in range(20)])
+    faulty = folder.table("faulty.tsv", ["label", "text_a"], [[1, "a"], ["x", "b"]])
+    with pytest.raises(DataError, match=r"faulty.tsv:3: "):
+        finetune("run_regression", folder, test_path=faulty, epochs_num=1)
+    assert not (tmp_path / "model.bin").exists()
+
+
 def test_a_run_ends_with_the_command_that_predicts(tmp_path, capsys):
     folder, rng = Folder(tmp_path), random.Random(4)
     folder.table("rows.tsv", ["label", "text_a"], [[x % 3, sentence(rng)] for x in range(20)])

@@ -135,6 +135,8 @@ def _parse(text: str, path: str | Path, line: int | None) -> Any:
     try:
         return parse_json(text)
     except json.JSONDecodeError as error:
+        if not text.strip():
+            raise DataError("the file is empty; it must hold a JSON document.", path=path) from error
         at = error.lineno if line is None else line
-        message = f"is not valid JSON: {error.msg} at column {error.colno}."
+        message = f"is not valid JSON: {error.msg.removesuffix(' at')} at column {error.colno}."
         raise DataError(message, path=path, line=at) from error

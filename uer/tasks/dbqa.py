@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from uer.data.batch import Batch
+from uer.data.readers import read_tsv
 from uer.errors import DataError
 from uer.metrics import GroupRanking
 from uer.tasks.classifier import ClassifierTask
@@ -57,9 +58,11 @@ def question_labels(path: str | Path, labels: LabelMap) -> LabelMap:
         DataError: they are others.
     """
     if labels.names != ("0", "1"):
+        rows = ((line, row["label"].strip()) for line, row in read_tsv(path, ("label",)))
+        line, label = next((line, label) for line, label in rows if label not in ("0", "1"))
         raise DataError(
-            f"the labels are {', '.join(labels.names)[:60]}; they must be 1 (the text answers the question) "
-            "and 0.",
+            f"the label is '{label[:60]}'; it must be 1 (the text answers the question) or 0.",
             path=path,
+            line=line,
         )
     return labels

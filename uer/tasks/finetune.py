@@ -16,9 +16,11 @@ from uer.config.model import ModelConfig
 from uer.config.training import AdversarialOptions, DistributedOptions, OptimizerOptions, TrainOptions
 from uer.data.batch import Batch
 from uer.data.order import BatchOrder
+from uer.embeddings.parts import positions_limit
 from uer.errors import ConfigError
 from uer.metrics import Metric, select
 from uer.models.adapters import merge_adapters, unmerged_state
+from uer.models.sides import check_length
 from uer.tasks.evaluations import Best, Evaluations, Patience
 from uer.tasks.predict import evaluate
 from uer.tasks.resuming import Resuming
@@ -267,23 +269,27 @@ class Finetuning:
         return best
 
     def run(self) -> None:
-        """Read the files of the options, train, and report the best model on the test file."""
+        """Read the files of the options, all before the first step; train, and report the best model on the
+        test file."""
         options, read = self.options, self.task.read
-        train, dev = read(options.train_path, training=True), read(options.dev_path)
+        scored = [options.dev_path, *([options.test_path] if options.test_path else [])]
+        train, (dev, *test) = read(options.train_path, training=True), [read(path) for path in scored]
+        for examples in (train, dev, *test):  # now, and not when the longest row comes
+            check_length(
+                int(examples.lengths.max(initial=0)), positions_limit(self.model.embedding), "--seq_length"
+            )
         self.fit(train, dev)
-        if options.test_path:
-            self.test(read(options.test_path))
+        for examples in test:
+            self.test(examples)
         self.close()
 
     def close(self) -> None:
         """Say what was written, and what can be typed next."""
         if self.workers.is_first:
-            path = self.options.output_model_path
+            path, task = self.options.output_model_path, self.task.name
+            out = "--vectors_path" if task == "simcse" else "--prediction_path"
             logger.info(f"The report is {run_folder(path) / 'report.html'}. To predict, type:")
-            logger.info(
-                f"python3 {twin(self.task.name)} --load_model_path {path} --test_path FILE "
-                "--prediction_path FILE"
-            )
+            logger.info(f"python3 {twin(task)} --load_model_path {path} --test_path FILE {out} FILE")
 
     def _take(self, engine: Engine) -> None:
         self.engine = engine
