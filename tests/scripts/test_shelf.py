@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import tracemalloc
 
 import numpy as np
 import pytest
@@ -151,6 +152,50 @@ def test_the_three_forms_hold_the_same(bert, tool, tmp_path, monkeypatch):
     column = pyarrow.parquet.read_table(tmp_path / "f.parquet")["feature"].to_pylist()
     np.testing.assert_array_equal(np.array(column, np.float32), array)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["f.npy", "f.parquet", "f.pt"]
+
+
+@pytest.mark.parametrize("whitening", [None, 8])
+@pytest.mark.parametrize("form", ["npy", "pt", "parquet"])
+def test_memory_does_not_grow_with_the_number_of_texts(tmp_path, monkeypatch, form, whitening):
+    import pyarrow
+
+    monkeypatch.setattr(features_module, "TEXTS_AT_A_TIME", 512)
+    part = 512 * 64 * 4  # bytes of a chunk, of which there are 256
+    draw = np.random.default_rng(3)
+    vectors = (draw.standard_normal((512, 64), dtype=np.float32) for _ in range(256))
+    arrow = pyarrow.default_memory_pool()
+    before = arrow.max_memory()
+    tracemalloc.start()
+    try:
+        shape = features_module.write_vectors(vectors, str(tmp_path / "f"), form, whitening)
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert shape == (512 * 256, whitening or 64)
+    assert peak < 20 * part and arrow.max_memory() - before < 20 * part
+    assert (tmp_path / "f").stat().st_size >= 512 * 256 * (whitening or 64) * 4
+
+
+def test_texts_are_read_while_vectors_are_written(bert, tool, tmp_path, monkeypatch):
+    """No more lines are asked for than a chunk holds."""
+    folder, _ = bert
+    monkeypatch.setattr(features_module, "TEXTS_AT_A_TIME", 2)
+    asked, written = [], []
+    read, fill = features_module.read_lines, features_module.in_order
+
+    def lines(path):
+        for number, line in read(path):
+            asked.append(number)
+            yield number, line
+
+    def vectors(*words, **named):
+        written.append(len(asked))
+        return fill(*words, **named)
+
+    monkeypatch.setattr(features_module, "read_lines", lines)
+    monkeypatch.setattr(features_module, "in_order", vectors)
+    tool("extract_features", test_path=folder / "text.txt", prediction_path="f.npy")
+    assert len(written) == 3 and written[0] <= 4 and written == sorted(set(written))
 
 
 def test_whitening(bert, tool, tmp_path, monkeypatch):
