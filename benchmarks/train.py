@@ -14,12 +14,10 @@ six operations a weight and token).
 from __future__ import annotations
 
 import json
-import os
 import statistics
-import subprocess
 import sys
 import tempfile
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -28,14 +26,14 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 import numpy as np
 
 from benchmarks.common import REPOSITORY, machine, real_data, table
-from uer.cli import ENVIRONMENT, Command, run
+from benchmarks.train_turns import Process, start, take_turns
+from uer.cli import Command, run
 from uer.config.options import Options, option, positive
 from uer.errors import ConfigError
 
 BATCHES = 16  # different ones a case
 PRECISIONS = {"ours": ("auto",), "uer": ("fp32",), "transformers": ("fp32", "bf16")}
-NAMES = {"ours": "this toolkit", "uer": "UER-py", "transformers": "transformers"}
-SHORTEST = 0.05  # seconds of a turn of products: one alone is over before a clock is read
+NAMES = {"ours": "this toolkit", "uer": "UER-py", "transformers": "transformers", "products": "products"}
 TINY = {"hidden_size": 32, "emb_size": 32, "feedforward_size": 64, "heads_num": 2, "layers_num": 2}
 
 
@@ -208,56 +206,6 @@ def model_flops(
     return float(operations / lengths.sum())
 
 
-@dataclass
-class Process:
-    """One side, and what its turns gave."""
-
-    side: str
-    precision: str
-    job: subprocess.Popen
-    about: str = ""
-    turns: list[dict[str, float]] = field(default_factory=list)
-    steps: int = 1
-    clock: str = "seconds"
-
-    def listen(self) -> dict[str, Any]:
-        """Its next answer."""
-        line = self.job.stdout.readline()
-        if not line:
-            raise RuntimeError(f"{self.side} ({self.precision}) ended with code {self.job.wait()}.")
-        return json.loads(line)
-
-    def turn(self, steps: int) -> dict[str, Any]:
-        """Have it take steps."""
-        self.job.stdin.write(json.dumps({"steps": steps}) + "\n")
-        self.job.stdin.flush()
-        return self.listen()
-
-    def rate(self, unit: str) -> float:
-        """Median of its turns, a second."""
-        return statistics.median(turn[unit] / turn[self.clock] for turn in self.turns)
-
-
-def environment(side: str) -> dict[str, str]:
-    """What a side's own scripts set, and where it finds its modules."""
-    return {"PYTHONPATH": "" if side == "uer" else str(REPOSITORY), **(ENVIRONMENT if side == "ours" else {})}
-
-
-def start(side: str, precision: str, about: dict[str, Any], folder: Path) -> Process:
-    """Start one side; it builds its model meanwhile."""
-    peer = about["peers"].get(side)
-    file = folder / f"{side}-{precision}.json"
-    file.write_text(json.dumps({**about["case"], "side": side, "precision": precision, "path": peer}))
-    job = subprocess.Popen(
-        [sys.executable, str(REPOSITORY / "benchmarks" / "train_sides.py"), str(file)],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        text=True,
-        env={**os.environ, **environment(side)},
-    )
-    return Process(side, precision, job)
-
-
 def measure(case: Case, options: BenchmarkOptions, device: str, folder: Path) -> list[dict[str, Any]]:
     """All sides of a case in turn."""
     config = json.loads((REPOSITORY / "models" / case.config).read_text())
@@ -288,6 +236,9 @@ def measure(case: Case, options: BenchmarkOptions, device: str, folder: Path) ->
         for process in processes:
             process.job.kill()
             process.job.wait()
+    for process in processes:
+        if process.full:
+            print(f"{case.name}: no memory for {NAMES[process.side]} {process.precision}; it is left out.")
     per_row = float((arrays["seg"] > 0).sum() / len(arrays["seg"]))
     flops = {
         side: model_flops(case, config, arrays, vocabulary, few=few(side, case, device)) for side, _ in sides
@@ -300,27 +251,11 @@ def few(side: str, case: Case, device: str) -> bool:
     return side == "ours" and (case.task == "classify" or (case.task == "bert" and device == "cpu"))
 
 
-def take_turns(processes: list[Process], options: BenchmarkOptions) -> None:
-    """A first step each, which says how many a turn takes; then the rounds.
-
-    With `--tiny` one step is a turn, but of products, whose rate the others are held against.
-    """
-    for process in processes:
-        process.about = process.listen()["about"]
-        process.turn(1)
-        once = process.turn(1)["seconds"]
-        least = SHORTEST if process.side == "products" else 0.0
-        process.steps = max(1, round((least if options.tiny else options.seconds) / once))
-    for _ in range(options.rounds):
-        for process in processes:
-            process.turns.append(process.turn(process.steps))
-
-
 def figures(
     case: Case, processes: list[Process], flops: dict[str, float], per_row: float
 ) -> list[dict[str, Any]]:
     """One record a side; `flops`: operations of each a real token, `per_row`: real tokens of a row."""
-    sides = [process for process in processes if process.side != "products"]
+    sides = [process for process in processes if process.side != "products" and process.turns]
     products = {process.about: process.rate("flops") for process in processes if process.side == "products"}
     fastest = max(products.values())  # a CPU without instructions for bf16 multiplies fp32 faster
 
@@ -328,7 +263,7 @@ def figures(
         # batches of like length differ: a turn that met short rows must not count for more
         return process.rate("tokens") / (per_row if case.unit == "rows" else 1.0)
 
-    ours = speed(sides[0])
+    ours = next((speed(process) for process in sides if process.side == "ours"), float("nan"))
     return [
         {
             "case": case.name,
@@ -382,7 +317,7 @@ def main(argv: list[str] | None = None) -> int:
                 print(" ".join(line(record)), flush=True)
     gpu = torch.cuda.get_device_name() if device == "cuda" else ""
     print(f"\n{gpu or machine()}" + ", seconds of the processor" * (options.clock == "cpu"))
-    for kind in ("bf16", "fp32"):
+    for kind in ("bf16", "fp32") if records else ():
         rates = [record[f"products_{kind}"] for record in records]
         print(f"Large {kind} matrix products: {statistics.median(rates) / 1e9:,.0f} GFLOP/s.")
     if not torch.cuda.is_available():

@@ -16,7 +16,7 @@ from abc import ABC, abstractmethod
 from argparse import ArgumentParser, Namespace
 from contextlib import nullcontext
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 import torch
@@ -288,12 +288,14 @@ def peak(device: torch.device) -> int:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
 
 
-def main() -> None:
+def no_memory(error: Exception) -> bool:
+    """Whether an allocation failed, by torch's word or by that of a program that passes it on."""
+    causes = (error, error.__cause__)
+    return any(isinstance(e, torch.OutOfMemoryError) or "can't allocate memory" in str(e) for e in causes)
+
+
+def work(case: dict[str, Any], answers: IO[str]) -> None:
     """Build, then answer."""
-    answers = os.fdopen(os.dup(1), "w")
-    os.dup2(2, 1)  # what the programs print goes to the log
-    case = json.loads(Path(sys.argv[1]).read_text())
-    torch.set_num_threads(case["threads"])
     side = SIDES[case["side"]](case)
     print(json.dumps({"about": side.about()}), file=answers, flush=True)
     for line in sys.stdin:
@@ -303,7 +305,23 @@ def main() -> None:
         if side.device.type == "cuda":
             torch.cuda.synchronize()
         spent = {"seconds": time.perf_counter() - began, "cpu": time.process_time() - used}
+        if side.device.type == "cuda":
+            torch.cuda.empty_cache()  # the next side has the card for itself, but for weights
         print(json.dumps({**spent, "peak": peak(side.device), **done}), file=answers, flush=True)
+
+
+def main() -> None:
+    """Work until no more is asked for, or until memory runs out, which is an answer too."""
+    answers = os.fdopen(os.dup(1), "w")
+    os.dup2(2, 1)  # what the programs print goes to the log
+    case = json.loads(Path(sys.argv[1]).read_text())
+    torch.set_num_threads(case["threads"])
+    try:
+        work(case, answers)
+    except Exception as error:
+        if not no_memory(error):
+            raise
+        print(json.dumps({"full": str(error)}), file=answers, flush=True)
 
 
 if __name__ == "__main__":

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from benchmarks.train_turns import SHORTEST
 from uer.cli import run
 
 
@@ -68,7 +69,32 @@ def test_products_are_timed_for_longer_than_a_clock_is_wrong(script):
 
     sides = [Asked(name, "bf16", None) for name in ("ours", "products")]
     script.take_turns(sides, script.BenchmarkOptions(tiny=True, rounds=1))
-    assert [side.steps for side in sides] == [1, round(script.SHORTEST / 0.001)]
+    assert [side.steps for side in sides] == [1, round(SHORTEST / 0.001)]
+
+
+def test_a_side_that_finds_no_memory_is_left_out(script, tmp_path):
+    """The machine's own word for it, from a process of its own."""
+    case = {"device": "cpu", "threads": 1, "data": ""}
+    sides = [
+        script.start("products", "fp32", {"case": {**case, "config": config}, "peers": {}}, tmp_path / name)
+        for name, config in (("too-much", {"products": 10**7}), ("enough", {"products": 64}))
+        if (tmp_path / name).mkdir() is None
+    ]
+    script.take_turns(sides, script.BenchmarkOptions(tiny=True, rounds=2))
+    for side in sides:
+        side.job.kill()
+        side.job.wait()
+    assert [(side.full, len(side.turns)) for side in sides] == [(True, 0), (False, 2)]
+    left = script.Process("uer", "fp32", None, full=True)
+    kept = [
+        script.Process(name, kind, None, about=kind, turns=[{"seconds": 1.0, "peak": 1, **turn}])
+        for name, kind, turn in (
+            ("ours", "fp32", {"tokens": 9}),
+            *(("products", kind, {"flops": 90}) for kind in ("fp32", "bf16")),
+        )
+    ]
+    found = script.figures(script.Case("x", "lm", "", 2, 4), [left, *kept], {"ours": 1.0}, 1.0)
+    assert [(record["side"], record["ratio"]) for record in found] == [("ours", 1.0)]
 
 
 @pytest.mark.parametrize(
