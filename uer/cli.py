@@ -289,8 +289,8 @@ class Command:
             )
         for key in values:
             if key not in known:
-                advice = f" {GONE[key]}." if key in GONE else suggestion(key, known)
-                raise ConfigError(f"{file}: the key '{key}' is unknown.{advice}")
+                advice = f": {GONE[key]}." if key in GONE else f".{suggestion(key, known)}"
+                raise ConfigError(f"{file}: the key '{key}' is unknown{advice}")
         return translate(values, str(file))
 
     def _refuse_contradictions(self, saved: dict, config: dict, written: dict, path: str) -> None:

@@ -92,7 +92,7 @@ def test_every_unknown_flag_is_told_at_once():
 
 def test_adapters_where_nothing_has_them():
     command = Command("pretrain.py", "", PretrainOptions)
-    with pytest.raises(ConfigError, match=r"'--use_lora': low-rank adapters .* '--lora_dropout': low-rank"):
+    with pytest.raises(ConfigError, match="'--use_lora', '--lora_dropout': low-rank adapters"):
         command.parse(["--output_model_path", "x", "--use_lora", "--lora_dropout", "0.1"])
 
 
@@ -105,7 +105,7 @@ def test_data_processors_of_tencentpretrain(name):
 def test_a_config_of_a_llama(command, tmp_path):
     path = tmp_path / "llama.json"
     path.write_text(json.dumps({"hidden_size": 64, "rotary_position_embedding": True}))
-    with pytest.raises(ConfigError, match=r"'rotary_position_embedding' is unknown\. positions .* LLaMA"):
+    with pytest.raises(ConfigError, match=r"'rotary_position_embedding' is unknown: positions .* LLaMA"):
         command.parse(["--config_path", str(path)])
 
 

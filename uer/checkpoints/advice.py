@@ -42,6 +42,8 @@ ADVICE = (
     ("missing", r"coder\.layer_norm\.", "use --layernorm_positioning post"),
     ("left", r"relative_attention_bias", "add --relative_position_embedding"),
     ("missing", r"relative_attention_bias", "leave out --relative_position_embedding"),
+    ("left", r"layer_norm_1\.weight", "add --layernorm t5"),
+    ("missing", r"layer_norm_1\.weight", "leave out --layernorm t5"),
     ("left", r"linear_gate", "add --feed_forward gated"),
     ("missing", r"linear_gate", "use --feed_forward dense"),
     ("left", r"encoder\.linear\.", "add --factorized_embedding_parameterization"),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
+from collections.abc import Iterable
 from typing import Any
 
 from uer.config.options import Options, field_types
@@ -27,18 +28,21 @@ class FlagParser(argparse.ArgumentParser):
         values, unknown = self.parse_known_args(argv)
         if unknown:
             flags = [word.split("=")[0] for word in unknown]
-            first, *others = [flags[0], *(flag for flag in flags[1:] if flag.startswith("--"))]
-            also = f" Unknown too: {' '.join(self._with_advice(flag) for flag in others)}" if others else ""
-            what = "unknown flag" if first.startswith("-") else "unexpected word"
-            raise ConfigError(f"{what} {self._with_advice(first)}{also} --help lists what {self.prog} takes.")
+            flags = [flags[0], *(flag for flag in flags[1:] if flag.startswith("--"))]
+            what = "unexpected word" if not flags[0].startswith("-") else "unknown flag"
+            advice = self._advice(dict.fromkeys(flags))
+            raise ConfigError(f"{what} {advice} --help lists what {self.prog} takes.")
         return vars(values)
 
-    def _with_advice(self, flag: str) -> str:
-        """An unknown flag, and what to type instead of it if that is known."""
+    def _advice(self, flags: Iterable[str]) -> str:
+        """Unknown flags, and what to type instead of them; those of one advice together."""
         known = [name for action in self._actions for name in action.option_strings]
-        if (instead := instead_of_flag(flag, known)) is not None:
-            return f"'{flag}': {instead}."
-        return f"'{flag}'.{suggestion(flag, known)}"
+        told: dict[str, list[str]] = {}
+        for flag in flags:
+            instead = instead_of_flag(flag, known)
+            text = f".{suggestion(flag, known)}" if instead is None else f": {instead}."
+            told.setdefault(text, []).append(f"'{flag}'")
+        return " Unknown too: ".join(f"{', '.join(names)}{text}" for text, names in told.items())
 
 
 def _true_or_false(text: str) -> bool:
