@@ -33,6 +33,7 @@ from uer.training.windows import to_tensors
 from uer.utils.logging import init_logger
 
 CPU = torch.device("cpu")
+left_to_group = estimate_module._left_to_group
 VOCAB, LENGTH = 300, 64
 SIZES = {"hidden_size": 64, "emb_size": 64, "feedforward_size": 128, "heads_num": 2, "layers_num": 3}
 KINDS = {
@@ -219,6 +220,33 @@ def test_auto_becomes_a_number_and_a_number_stays(monkeypatch, capsys):
 
 def test_the_machine_has_memory_and_a_rate():
     assert free_memory(CPU) > 1e7
+
+
+@pytest.mark.parametrize(
+    ("files", "left"),
+    [
+        ({}, []),
+        ({"memory.max": "max", "memory.current": "5"}, []),
+        ({"memory.max": "100", "memory.current": "70", "memory.stat": "anon 9\ninactive_file 25"}, [55]),
+        ({"memory.max": "100", "memory.current": "130", "memory.stat": "anon 9"}, [0]),
+        (
+            {
+                "memory/memory.limit_in_bytes": "50",
+                "memory/memory.usage_in_bytes": "20",
+                "memory/memory.stat": "total_inactive_file 4",
+            },
+            [34],
+        ),
+    ],
+)
+def test_a_containers_limit_counts(tmp_path, monkeypatch, files, left):
+    """Pages of files that nobody uses are given back before anything fails."""
+    for name, content in files.items():
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text(f"{content}\n")
+    assert left_to_group(tmp_path) == left
+    monkeypatch.setattr(estimate_module, "_left_to_group", lambda: [7])
+    assert free_memory(CPU) == 7
     assert 1e8 < product_rate(Precision("fp32")) < 1e15
 
 

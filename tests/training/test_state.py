@@ -307,6 +307,7 @@ def test_leftovers_of_killed_processes_are_removed(trained):
         f".m.bin-4.{dead.pid}.tmp",
         f".m.bin-4.{os.getpid()}.tmp",
         f".m.bin-4.{os.getppid()}.tmp",
+        f".m.ema.bin-4.{dead.pid}.tmp",
         ".m.bin-x",
     ):
         Path(name).write_text("")

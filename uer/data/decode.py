@@ -2,9 +2,8 @@
 
 - Lines end at `\\n` or `\\r\\n` and nowhere else; a last line without an end counts.
 - A byte-order mark at the start of a file is dropped, and so are NUL characters.
-- Bytes that are not UTF-8 (encoded surrogates too) stop the run with file, line and offset, or become
-U+FFFD, or
-  cost their line, as `--encoding_errors` says; how often, and where first, is counted.
+- Bytes that are not UTF-8 (encoded surrogates too) stop the run with file, line and offset, or become U+FFFD,
+  or cost their line, as `--encoding_errors` says; how often, and where first, is counted.
 """
 
 from __future__ import annotations

@@ -8,9 +8,11 @@ part, and a run whose figures nobody reads takes none. On a CPU nothing is multi
 
 from __future__ import annotations
 
+import contextlib
 import math
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -245,7 +247,23 @@ def free_memory(device: torch.device) -> int:
     """Bytes that can still be had where a model is trained."""
     if device.type == "cuda":
         return torch.cuda.mem_get_info(device)[0]
-    return psutil.virtual_memory().available
+    return min(psutil.virtual_memory().available, *_left_to_group())
+
+
+def _left_to_group(root: Path = Path("/sys/fs/cgroup")) -> list[int]:
+    """Bytes that are left of a limit which a container or a batch system has set, in both ways of Linux."""
+    left = []
+    for limit, used, cache in (
+        ("memory.max", "memory.current", "inactive_file"),
+        ("memory/memory.limit_in_bytes", "memory/memory.usage_in_bytes", "total_inactive_file"),
+    ):
+        with contextlib.suppress(OSError, ValueError):  # no such file; or "max", no limit
+            most, now = (int((root / name).read_text()) for name in (limit, used))
+            facts = dict(
+                line.split() for line in (root / limit).with_name("memory.stat").read_text().splitlines()
+            )
+            left.append(max(0, most - now + int(facts.get(cache, 0))))
+    return left
 
 
 def dry_run(found: Estimate, device: torch.device, name: str) -> None:

@@ -355,7 +355,8 @@ class Checkpoints:
 
     def _remove_leftovers(self) -> None:
         """Temporary files of processes that were killed while writing."""
-        for entry in self.name.parent.glob(f".{_literal(self.name.name)}-*"):
+        written = (f".{_literal(path.name[:-1])}*" for path in (self.path(0), averaged_path(self.path(0))))
+        for entry in (entry for pattern in written for entry in self.name.parent.glob(pattern)):
             owner = re.fullmatch(r".*\.(\d+)\.(?:tmp|old)", entry.name)
             if owner and not _alive(int(owner.group(1))):
                 if entry.is_dir():
@@ -393,8 +394,6 @@ def _alive(process: int) -> bool:
         return False  # nothing is being written now: a file of this number is an earlier process's
     try:
         os.kill(process, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        return True
+    except OSError as error:
+        return isinstance(error, PermissionError)  # of another user
     return True
