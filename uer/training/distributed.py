@@ -28,6 +28,9 @@ from uer.training.workers import Workers
 class DistributedWorkers(Workers):
     """Processes that each see another part of every batch and keep the same weights.
 
+    What lies in main memory (counts, words, pieces that are offloaded) is exchanged by gloo whatever the
+    device is: NCCL knows the memory of GPUs only, and there the host would wait for all that they have to do.
+
     Raises:
         EnvironmentFault: the processes do not find each other.
     """
@@ -48,6 +51,7 @@ class DistributedWorkers(Workers):
                 world_size=place.size,
                 timeout=timeout,
             )
+            self.hosts = dist.new_group(backend="gloo", timeout=timeout)
         except (RuntimeError, ValueError) as error:
             reason = str(error).strip().splitlines()[0]
             raise EnvironmentFault(
@@ -67,16 +71,20 @@ class DistributedWorkers(Workers):
         """No exchange of gradients in the block."""
         return module.no_sync()
 
+    def group(self, x: Tensor) -> dist.ProcessGroup | None:
+        """What a tensor is exchanged by."""
+        return self.hosts if x.device.type == "cpu" else None
+
     def sum(self, values: Tensor) -> Tensor:
         """The sum over all processes."""
-        values = values.to(self.device)
-        dist.all_reduce(values)
+        values = values.clone()
+        dist.all_reduce(values, group=self.group(values))
         return values
 
     def any(self, flag: Tensor) -> Tensor:
         """1 where any process has 1."""
         flag = flag.clone()
-        dist.all_reduce(flag, op=dist.ReduceOp.MAX)
+        dist.all_reduce(flag, op=dist.ReduceOp.MAX, group=self.group(flag))
         return flag
 
     def comparing(self, live: bool) -> AbstractContextManager:
@@ -88,13 +96,17 @@ class DistributedWorkers(Workers):
 
         Rows that are not live stand behind all others, and only their own process has them.
         """
-        counts = [torch.zeros(1, dtype=torch.int64, device=rows.device) for _ in range(self.size)]
-        dist.all_gather(counts, torch.full_like(counts[0], len(rows) if live else 0))
-        numbers = torch.cat(counts).tolist()
+        numbers = self.gathered(len(rows) if live else 0)
         everyone = GatheredRows.apply(rows if live else rows[:0], numbers, self.rank)
         if live:
             return everyone, sum(numbers[: self.rank])
         return torch.cat([everyone, rows]), len(everyone)
+
+    def gathered(self, number: int) -> list[int]:
+        """A number of each process."""
+        numbers = [torch.zeros(1, dtype=torch.int64) for _ in range(self.size)]
+        dist.all_gather(numbers, torch.full_like(numbers[0], number), group=self.hosts)
+        return torch.cat(numbers).tolist()
 
     def agree(self, what: str, value: str) -> None:
         """Make sure that all processes were told the same, before the first exchange hangs over it.
@@ -102,11 +114,8 @@ class DistributedWorkers(Workers):
         Raises:
             EnvironmentFault: they were not; the message names the ranks.
         """
-        digest = int.from_bytes(hashlib.sha256(value.encode()).digest()[:7], "big")
-        mine = torch.tensor([digest], dtype=torch.int64, device=self.device)
-        all_of_them = [torch.zeros_like(mine) for _ in range(self.size)]
-        dist.all_gather(all_of_them, mine)
-        others = [str(rank) for rank, other in enumerate(all_of_them) if int(other) != int(all_of_them[0])]
+        digests = self.gathered(int.from_bytes(hashlib.sha256(value.encode()).digest()[:7], "big"))
+        others = [str(rank) for rank, digest in enumerate(digests) if digest != digests[0]]
         if others:
             raise EnvironmentFault(
                 f"{what} of worker {', '.join(others)} differs from that of worker 0; "
@@ -120,7 +129,7 @@ class DistributedWorkers(Workers):
             EnvironmentFault: two were; the message names them.
         """
         theirs: list[Any] = [None] * self.size
-        dist.all_gather_object(theirs, tuple(int(number) for number in ids))
+        dist.all_gather_object(theirs, tuple(int(number) for number in ids), group=self.hosts)
         for rank, numbers in enumerate(theirs):
             if len(numbers) > 1 and theirs.index(numbers) != rank:
                 raise EnvironmentFault(
