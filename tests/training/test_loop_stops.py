@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import signal
+from contextlib import nullcontext
 
 import numpy as np
 import pytest
@@ -17,6 +18,7 @@ from uer.training.ema import WeightAverage
 from uer.training.engines.base import Engine
 from uer.training.loop import Evaluating, Saving
 from uer.training.optimizers import build_optimizer
+from uer.training.precision import Precision
 from uer.training.workers import Workers
 
 
@@ -54,6 +56,41 @@ def test_a_gradient_that_is_not_finite_skips_the_update(lines):
     train(model, batches(4), 3)
     assert sum("is not finite" in line for line in lines) == 3
     assert all(torch.equal(value, before[key]) for key, value in model.state_dict().items())
+
+
+class Scaled(Precision):
+    """fp16's scaled losses around the arithmetic of fp32, which a CPU has."""
+
+    def __init__(self) -> None:
+        super().__init__("fp16", "cpu")
+
+    def autocast(self):
+        return nullcontext()
+
+
+def test_a_scaled_loss_gives_the_same_clipped_updates_over_a_window():
+    optim = OptimizerOptions(learning_rate=0.02, max_grad_norm=0.05)
+    plain, scaled = Toy(), Toy()
+    train(plain, batches(4), 9, size=3, optim=optim)
+    train(scaled, batches(4), 9, size=3, optim=optim, precision=Scaled())
+    for name, value in plain.state_dict().items():
+        torch.testing.assert_close(scaled.state_dict()[name], value, rtol=1e-5, atol=1e-7)
+
+
+def test_an_overflow_halves_the_scale_skips_the_update_and_is_in_the_checkpoint(lines):
+    """A gradient that is finite by itself, and not when its loss is scaled."""
+    model, precision, kept = Toy(), Scaled(), {}
+    calls = iter([1.0, 1e38, 1.0, 1.0])  # of the second update
+    model.mlm.weight.register_hook(lambda grad: grad * next(calls))
+
+    def save(step, progress):
+        kept[step] = ({name: value.clone() for name, value in model.state_dict().items()}, progress)
+
+    train(model, batches(4), 4, precision=precision, saving=Saving(save, 1))
+    assert "Step 2: loss or gradient is not finite; this update is skipped (1 so far, 1 in a row)." in lines
+    assert [kept[step][1]["loss_scale"]["scale"] for step in (1, 2, 4)] == [2.0**16, 2.0**15, 2.0**15]
+    assert all(torch.equal(value, kept[2][0][name]) for name, value in kept[1][0].items())
+    assert not torch.equal(kept[3][0]["mlm.weight"], kept[2][0]["mlm.weight"])
 
 
 def test_too_many_bad_updates_stop_the_run_and_name_the_instances(lines):

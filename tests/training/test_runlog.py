@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import io
 import json
+import re
 import sys
 from pathlib import Path
 
 import pytest
+import torch
 
 from tests.training.test_report import report
 from uer.errors import EnvironmentFault
 from uer.training import runlog
 from uer.training.report import pretraining_line
-from uer.training.runlog import RunLog, run_folder
+from uer.training.runlog import Machine, RunLog, run_folder
 from uer.utils.logging import init_logger, logger
 
 
@@ -92,13 +94,14 @@ def test_a_bar_with_the_time_left_on_a_terminal_only(monkeypatch):
     screen = Terminal()
     monkeypatch.setattr(sys, "stderr", screen)
     init_logger()
-    run = log(start=2)
+    run = log(start=2, machine=Machine(1e6, 1e10, torch.device("cpu")))
     run.report(report(step=4))
     run.advance(5)
     run._bar.refresh()
     run.close()
     drawn = screen.getvalue()
     assert "5/10" in drawn and "loss 10.090" in drawn and "2,000 tokens/s" in drawn and "<" in drawn
+    assert "lr 1.00e-04" in drawn and re.search(r"MFU 20%, \d+\.\d GB", drawn)
     assert (
         "|        4/      10 steps|" not in drawn
         and "steps|  2135.00 tokens/s| loss   10.09| acc: 0.000" in drawn
