@@ -7,11 +7,15 @@ import onnxruntime
 import pytest
 import torch
 from transformers import (
+    BartConfig,
+    BartForConditionalGeneration,
     BertConfig,
     BertForMaskedLM,
     BertForSequenceClassification,
     GPT2Config,
     GPT2LMHeadModel,
+    PegasusConfig,
+    PegasusForConditionalGeneration,
     T5Config,
     T5ForConditionalGeneration,
 )
@@ -169,6 +173,44 @@ def test_recurrent_and_convolutional_encoders(export, tmp_path, kind):
     np.testing.assert_allclose(given(src, seg)[seg > 0], expected[seg > 0], atol=1e-5)
 
 
+KINDS_OF_LAYERS = {
+    "albert": {
+        "emb_size": 8,
+        "factorized_embedding_parameterization": True,
+        "parameter_sharing": True,
+        "target": ("mlm",),
+    },
+    "ernie": {"embedding": ("word", "pos", "seg", "task"), "target": ("mlm",)},
+    "sinusoids before the norm": {
+        "embedding": ("word", "sinusoidalpos"),
+        "layernorm_positioning": "pre",
+        "target": ("mlm",),
+    },
+    "relative positions": {
+        "embedding": ("word",),
+        "relative_position_embedding": True,
+        "layernorm": "t5",
+        "remove_transformer_bias": True,
+        "feed_forward": "gated",
+        "target": ("mlm",),
+    },
+    "residual attention": {"has_residual_attention": True, "layernorm": "uer", "target": ("mlm",)},
+    "prefix": {"mask": "causal_with_prefix", "embedding": ("word", "pos"), "target": ("lm",)},
+}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", KINDS_OF_LAYERS)
+def test_every_kind_of_transformer(export, tmp_path, kind):
+    model = saved(tmp_path, **KINDS_OF_LAYERS[kind])
+    export("m.bin")
+    src, seg = rows()
+    with torch.no_grad():
+        expected = model.encode({"src": src, "seg": seg}).hidden
+        expected = model.target.get_submodule(model.config.target[0]).logits(expected)
+    np.testing.assert_allclose(given(src, seg)[seg > 0], expected[seg > 0], atol=1e-4)
+
+
 @pytest.mark.slow
 def test_a_language_model_with_keys_and_values_writes_what_transformers_writes(export, tmp_path):
     torch.manual_seed(2)
@@ -192,22 +234,41 @@ def test_a_language_model_with_keys_and_values_writes_what_transformers_writes(e
     assert len(set(ids[0].tolist())) > 5
 
 
-def t5(tmp_path):
-    size = {"d_model": 16, "d_kv": 8, "d_ff": 24, "num_layers": 2, "num_heads": 2, "vocab_size": 40}
+IDS = {"vocab_size": 40, "decoder_start_token_id": 1}
+SEQ2SEQ = {"d_model": 16, "encoder_layers": 2, "decoder_layers": 2, "encoder_attention_heads": 2}
+SEQ2SEQ |= {"decoder_attention_heads": 2, "encoder_ffn_dim": 24, "decoder_ffn_dim": 24, **IDS}
+SEQ2SEQ |= {"max_position_embeddings": 32, "dropout": 0.0}
+T5 = {"d_model": 16, "d_kv": 8, "d_ff": 24, "num_layers": 2, "num_heads": 2, "dropout_rate": 0.0, **IDS}
+PAIRS = {
+    "t5": (T5ForConditionalGeneration, T5Config(**T5)),
+    "t5-v1_1": (
+        T5ForConditionalGeneration,
+        T5Config(**T5, feed_forward_proj="gated-gelu", tie_word_embeddings=False),
+    ),
+    "bart": (BartForConditionalGeneration, BartConfig(**SEQ2SEQ)),
+    "pegasus": (PegasusForConditionalGeneration, PegasusConfig(**SEQ2SEQ, scale_embedding=True)),
+}
+
+
+def pair(tmp_path, kind):
+    """A random encoder-decoder of theirs, and its folder."""
     torch.manual_seed(4)
-    model = T5ForConditionalGeneration(T5Config(**size, decoder_start_token_id=1, dropout_rate=0.0)).eval()
+    cls, config = PAIRS[kind]
+    model = cls(config).eval()
     with torch.no_grad():
-        for parameter in model.parameters():
-            parameter.add_(torch.randn_like(parameter) * 0.2)
-    model.save_pretrained(tmp_path / "t5")
+        for name, parameter in model.named_parameters():
+            if kind != "pegasus" or "embed_positions" not in name:  # sinusoids
+                parameter.add_(torch.randn_like(parameter) * 0.2)
+    model.save_pretrained(tmp_path / kind)
     return model
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("past", [False, True])
-def test_encoder_and_decoder_are_two_files(export, tmp_path, past):
-    model = t5(tmp_path)
-    export(tmp_path / "t5", *(["--with_past"] if past else []))
+@pytest.mark.parametrize("kind", PAIRS)
+def test_encoder_and_decoder_are_two_files(export, tmp_path, kind, past):
+    model = pair(tmp_path, kind)
+    export(tmp_path / kind, *(["--with_past"] if past else []))
     src, seg = rows()
     target = torch.randint(1, 40, (3, 6), generator=torch.Generator().manual_seed(1))
     with torch.no_grad():
@@ -223,6 +284,26 @@ def test_encoder_and_decoder_are_two_files(export, tmp_path, past):
     for first, behind in ((0, 3), (3, 4), (4, 6)):
         logits, held = decoder.run(None, {"tgt_in": target[:, first:behind].numpy(), "past": held, **common})
         np.testing.assert_allclose(logits, expected[:, first:behind], atol=1e-4)
+
+
+@pytest.mark.slow
+def test_a_model_fine_tuned_from_text_to_text(export, tmp_path):
+    """Graphs of its file write what our own decoder writes."""
+    both = {"embedding": ("word", "sinusoidalpos"), "tgt_embedding": ("word", "sinusoidalpos")}
+    both |= {"decoder": "transformer", "decoder_layers_num": 1, "tie_weights": True, "share_embedding": True}
+    model = saved(tmp_path, target=("lm",), **both)
+    write_state(tmp_path / "m.bin", model.state_dict(), config=model.config, extra={"task": "text2text"})
+    export("m.bin")
+    src, seg = rows()
+    target = torch.randint(1, 40, (3, 6), generator=torch.Generator().manual_seed(1))
+    with torch.no_grad():
+        hidden = model.encode({"src": src, "seg": seg}).hidden
+        expected = model.target.lm.logits(model.decode({"tgt_in": target}, hidden, seg).hidden)
+    encoder, decoder = (onnxruntime.InferenceSession(f"m.{part}.onnx") for part in ("encoder", "decoder"))
+    (memory,) = encoder.run(None, {"src": src.numpy(), "seg": seg.numpy()})
+    np.testing.assert_allclose(memory[seg > 0], hidden[seg > 0], atol=1e-5)
+    given = {"tgt_in": target.numpy(), "memory": memory, "memory_seg": seg.numpy()}
+    np.testing.assert_allclose(decoder.run(None, given)[0], expected, atol=1e-4)
 
 
 @pytest.mark.slow
