@@ -60,6 +60,14 @@ def test_the_whole_grid_in_uers_order_and_lines(folder, capsys):
     assert not (folder.path / "model.bin").exists()
 
 
+def test_64_rows_are_memorised_by_the_best_trial(tmp_path):
+    folder, rng = Folder(tmp_path), random.Random(1)
+    folder.table("rows.tsv", ["label", "text_a"], [[rng.randrange(3), sentence(rng)] for _ in range(64)])
+    run(folder, learning_rate_list=[1e-5, 5e-3], batch_size_list=[16], epochs_num_list=[35])
+    scores = trials(folder)
+    assert float(scores[5e-3, 16, 35]) >= 0.95 > float(scores[1e-5, 16, 35])
+
+
 def test_a_trial_is_the_same_alone_and_in_another_order(folder):
     run(folder)
     done = trials(folder)

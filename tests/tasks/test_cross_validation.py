@@ -77,6 +77,20 @@ def test_features_of_training_and_test(folder, capsys, twin):
     np.testing.assert_allclose(np.load(folder / "test.npy"), np.mean(each, axis=0), atol=1e-5)
 
 
+def test_64_rows_are_memorised(tmp_path):
+    """Labels are drawn at random, so a fold learns nothing about its own rows; three of four know a row."""
+    folder, rng = Folder(tmp_path), random.Random(6)
+    rows = [[rng.choice("xyz"), sentence(rng)] for _ in range(64)]
+    folder.table("rows.tsv", ["label", "text_a"], rows)
+    train(folder, folds_num=4, epochs_num=35, batch_size=16, learning_rate=5e-3)
+    common = {"load_model_path": folder / "model.bin", "test_path": folder / "rows.tsv", "folds_num": 4}
+    script("inference/run_classifier_cv_infer").main(words(**common, test_features_path=folder / "test.npy"))
+    right = np.load(folder / "test.npy").argmax(axis=1) == ["xyz".index(row[0]) for row in rows]
+    assert right.mean() >= 0.95
+    unseen = np.load(folder / "train.npy").argmax(axis=1) == ["xyz".index(row[0]) for row in rows]
+    assert unseen.mean() < 0.6
+
+
 def test_folds_of_windows(folder, capsys):
     rows = [
         [i % 2, sentence(random.Random(i), 12, 16) + (" a a a" if i % 2 else " z z z")] for i in range(31)

@@ -188,6 +188,20 @@ def test_simcse_tells_like_from_unlike(tmp_path, capsys, supervised):
     assert np.load(vectors).shape == (64, 2 if supervised else 1, 32)
 
 
+def test_simcse_memorises_64_pairs(tmp_path):
+    """Of 64 second texts each first text's own is the nearest."""
+    folder, rng = Folder(tmp_path), random.Random(8)
+    rows = [[1, sentence(rng, 5, 12), sentence(rng, 5, 12)] for _ in range(64)]
+    folder.table("rows.tsv", ["label", "text_a", "text_b"], rows)
+    config = folder.write("dropout.json", json.dumps({**TINY, "dropout": 0.1}))
+    settings = {"config_path": config, "pooling": "mean", "epochs_num": 60, "batch_size": 16}
+    finetune("run_simcse", folder, save_checkpoint_steps=0, eval_steps=240, **settings)
+    infer("run_simcse", folder, vectors_path=folder / "v.npy", prediction_path=None)
+    vectors = np.load(folder / "v.npy")
+    first, second = (x / np.linalg.norm(x, axis=1, keepdims=True) for x in vectors.swapaxes(0, 1))
+    assert ((first @ second.T).argmax(axis=1) == np.arange(64)).mean() >= 0.95
+
+
 def test_temperature_sharpens(tmp_path, shared):
     golden = Golden(shared, "simcse", tmp_path)
     task = SimcseTask(golden.tokenizer(), seq_length=12)
