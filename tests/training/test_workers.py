@@ -23,6 +23,7 @@ from uer.training.engines.zero_config import zero_config
 from uer.training.launch import launch_workers
 from uer.training.place import ALONE, Place, is_first
 from uer.training.workers import Workers
+from uer.utils.files import repository_root
 
 SCRIPT = Path(__file__).with_name("worker_messages.py")
 
@@ -138,6 +139,12 @@ def test_faulty_files_of_deepspeed(content, kind, message):
     with pytest.raises(kind) as caught:
         zero_config(Path("zero.json"))
     assert message in str(caught.value)
+
+
+@pytest.mark.parametrize(("name", "stage"), [("deepspeed_config", 2), ("deepspeed_zero3_config", 3)])
+def test_files_of_deepspeed_that_come_along(name, stage):
+    config = zero_config(repository_root() / "models" / f"{name}.json")
+    assert config["zero_optimization"]["stage"] == stage
 
 
 def test_two_engines_at_once():
