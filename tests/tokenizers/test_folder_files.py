@@ -38,6 +38,43 @@ def test_ids_and_what_stands_around_them(family, tmp_path):
     assert again.frame == ours.frame and again.fingerprint() == ours.fingerprint()
 
 
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"strip_accents": False},
+        {"strip_accents": True, "do_lower_case": False},
+        {"do_lower_case": False},
+        {"tokenize_chinese_chars": False},
+        {"unk_token": {"content": "[UNK]", "lstrip": False, "__type": "AddedToken"}},
+    ],
+)
+def test_what_a_folder_of_word_pieces_says_of_its_text(settings, tmp_path):
+    from transformers import AutoTokenizer
+
+    words = [
+        "[PAD]",
+        "[UNK]",
+        "[CLS]",
+        "[SEP]",
+        "[MASK]",
+        "naive",
+        "naïve",
+        "Naive",
+        "Naïve",
+        "好",
+        "书",
+        "好书",
+    ]
+    (tmp_path / "vocab.txt").write_text("\n".join(words) + "\n", encoding="utf-8")
+    (tmp_path / "config.json").write_text('{"model_type": "bert"}')
+    (tmp_path / "tokenizer_config.json").write_text(
+        json.dumps({"tokenizer_class": "BertTokenizer", **settings})
+    )
+    theirs, ours = AutoTokenizer.from_pretrained(tmp_path), load_tokenizer(tmp_path)
+    for text in ("Naïve naïve Naive", "好书 好", "x"):
+        assert encode_texts(ours, [{"text_a": text}], seq_length=64).ids.tolist() == theirs(text)["input_ids"]
+
+
 @pytest.mark.parametrize("family", ["bert", "gpt2", "roberta", "pegasus"])
 def test_export_and_back(family, tmp_path):
     """What we write for them puts the same tokens around texts, and is read alike by us."""

@@ -82,6 +82,11 @@ TEMPLATES = {
 BERT_TEMPLATE = ("{cls}:0 $A:0 {sep}:0", "{cls}:0 $A:0 {sep}:0 $B:1 {sep}:1")
 
 
+def _content(token: Any) -> Any:
+    """A special token, which may be written as an object with flags."""
+    return token.get("content") if isinstance(token, dict) else token
+
+
 def load_folder_tokenizer(folder: str | Path) -> Tokenizer:
     """The tokenizer of a Hugging Face folder: its tokenizer.json, else made of its vocabulary files.
 
@@ -241,7 +246,7 @@ class _Files:
         }
         for name, token in self.settings.items():
             if name.endswith("_token"):
-                usual[name] = token.get("content") if isinstance(token, dict) else token
+                usual[name] = _content(token)
         return {name: token for name, token in usual.items() if isinstance(token, str)}
 
     def special(self, pipeline: tokenizers.Tokenizer) -> SpecialTokens:
@@ -263,9 +268,14 @@ class _Files:
 
     def _word_pieces(self, path: Path) -> tokenizers.Tokenizer:
         vocab = Vocab.load(path)
-        lower = self.settings.get("do_lower_case", True)
-        unknown = self.settings.get("unk_token") or "[UNK]"
-        pipeline = word_pieces(vocab.tokens, unknown, bool(lower))
+        said = self.settings.get
+        pipeline = word_pieces(
+            vocab.tokens,
+            _content(said("unk_token")) or "[UNK]",
+            bool(said("do_lower_case", True)),
+            accents=said("strip_accents"),
+            chinese=bool(said("tokenize_chinese_chars", True)),
+        )
         add_special(pipeline, [token for token in BRACKETS.values() if token in vocab])
         return pipeline
 

@@ -60,14 +60,25 @@ def pipeline_of(tokenizer: Tokenizer, *, framed: bool = True, types: bool = True
     return pipeline
 
 
-def word_pieces(tokens: Sequence[str], unknown: str, lower: bool) -> tokenizers.Tokenizer:
-    """BERT's pipeline over a vocabulary."""
+def word_pieces(
+    tokens: Sequence[str], unknown: str, lower: bool, *, accents: bool | None = None, chinese: bool = True
+) -> tokenizers.Tokenizer:
+    """BERT's pipeline over a vocabulary.
+
+    Args:
+        lower: capital letters become small ones.
+        accents: they are taken off; None: with capitals.
+        chinese: Chinese characters are words of their own.
+    """
     from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers
 
     index = {token: number for number, token in enumerate(tokens) if token}
     pipeline = Tokenizer(models.WordPiece(index, unk_token=unknown, max_input_chars_per_word=200))
     pipeline.normalizer = normalizers.BertNormalizer(
-        clean_text=True, handle_chinese_chars=True, strip_accents=lower, lowercase=lower
+        clean_text=True,
+        handle_chinese_chars=chinese,
+        strip_accents=lower if accents is None else accents,
+        lowercase=lower,
     )
     pipeline.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
     pipeline.decoder = decoders.WordPiece()
