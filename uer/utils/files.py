@@ -54,7 +54,7 @@ def atomic_write(path: str | Path, mode: str = "w", *, sync: bool = True, **opti
     """Open a temporary file beside `path`; on a clean exit sync it and rename it to `path`, else remove it.
 
     Text is UTF-8 with `\\n` line ends. Missing parent folders are made. `sync=False` leaves out the syncing:
-    the file survives a killed process, not a power cut.
+    the file survives a killed process, not a power cut. A device or a pipe is written to as it is.
 
     Raises:
         EnvironmentFault: the disk is full, or the folder cannot be written to.
@@ -63,6 +63,13 @@ def atomic_write(path: str | Path, mode: str = "w", *, sync: bool = True, **opti
     temporary = temporary_name(path)
     if "b" not in mode:
         options = {"encoding": "utf-8", "newline": "\n", **options}
+    if _is_stream(path):
+        try:
+            with open(path, mode, **options) as file:
+                yield file
+        except OSError as error:
+            raise write_fault(path, error) from error
+        return
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with open(temporary, mode, **options) as file:
@@ -78,6 +85,12 @@ def atomic_write(path: str | Path, mode: str = "w", *, sync: bool = True, **opti
     finally:
         with contextlib.suppress(OSError):
             temporary.unlink()
+
+
+def _is_stream(path: Path) -> bool:
+    """Whether a path is no place for a file: a pipe, a device, or a name of what is open (/dev/stdout)."""
+    special = path.exists() and not path.is_file() and not path.is_dir()
+    return special or str(path.absolute().parent) in ("/dev", "/dev/fd", "/proc/self/fd")
 
 
 @contextlib.contextmanager
