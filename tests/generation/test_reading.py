@@ -48,6 +48,19 @@ def test_greedy_in_a_batch_is_greedy_without_a_cache(name, words):
         assert text.ids == new
 
 
+@pytest.mark.parametrize("name", [*ONE_WAY, "prefixlm", *DECODERS])
+def test_every_token_is_read_once(name, words):
+    """So the cost is linear in the length: behind the prompts each step reads one token a row."""
+    model = small(name, target=("lm",))
+    read = []
+    embedding = model.embedding if model.decoder is None else model.tgt_embedding
+    embedding.register_forward_pre_hook(lambda _, inputs: read.append(tuple(inputs[0]["word"].shape)))
+    options = DecodingOptions(top_k=1, max_new_tokens=NEW)
+    list(Generator(model, words, options, length=32)(PROMPTS))
+    first = max(map(len, PROMPTS)) if model.decoder is None else 1
+    assert read == [(3, first), *[(3, 1)] * (NEW - 1)]
+
+
 @pytest.mark.parametrize("name", ["gpt2", "lstm", "prefixlm", "t5 decoder"])
 @torch.inference_mode()
 def test_wide_beams_find_the_best_of_all_texts(name, words):
