@@ -96,6 +96,15 @@ def test_links_lead_somewhere(page):
     ]
 
 
+@pytest.mark.parametrize("page", PAGES)
+def test_files_of_the_repository_that_are_named_exist(page):
+    """What commands write is below models/ only; FOLDER and X stand for names."""
+    folders = "uer|tests|benchmarks|docs|scripts|finetune|inference|corpora|datasets"
+    text = (ROOT / page).read_text(encoding="utf-8")
+    named = re.findall(rf"`(?:python3 )?((?:{folders})/[\w./-]*\w)[^`\n]*`", text)
+    assert not [name for name in named if "_X_" not in name and not (ROOT / name).exists()]
+
+
 def test_every_page_is_found_from_the_readme():
     seen, to_read = set(), {"README.md"}
     while to_read:

@@ -79,6 +79,12 @@ def test_other_work_does_not_use_those_parts(corpus, vocab, small_spans, monkeyp
     )
 
 
+def test_a_dataset_is_a_file(corpus, vocab):
+    with pytest.raises(EnvironmentFault, match="^/dev/full: this is no file; give the name of one"):
+        preprocess_to("/dev/full", corpus, vocab)
+    assert not list(Path("/dev").glob("*.parts"))
+
+
 def test_text_that_is_at_fault_leaves_nothing(corpus, vocab, small_spans):
     """It has to be mended, and is another text then."""
     Path(corpus).write_bytes(Path(corpus).read_bytes() + b"\xff\n")

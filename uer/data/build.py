@@ -153,6 +153,8 @@ def _part_folder(files: PreprocessOptions, sources: list[Source], *settings: Any
     folder = dataset.with_name(f".{dataset.name}.{key}.parts")
     if dataset.is_dir():
         raise EnvironmentFault(f"{dataset}: this is a folder; give a file name with --dataset_path.")
+    if dataset.exists() and not dataset.is_file():
+        raise EnvironmentFault(f"{dataset}: this is no file; give the name of one with --dataset_path.")
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with open(folder / "lock", "w") as lock:
