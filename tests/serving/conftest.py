@@ -46,6 +46,8 @@ def models(tmp_path_factory):
     save("large_lm.bin", build_model(causal, size), causal)
     pair = ModelConfig(**SIZES, decoder="transformer", tgt_embedding=("word", "pos"), target=("lm",))
     save("pair.bin", build_model(pair, size), pair)
+    written = {"task": "text2text", "tgt_seq_length": 12, "prefix": "翻译："}
+    save("text2text.bin", build_model(pair, size), pair, extra=written)
     three, six = ModelConfig(**SIZES, labels_num=3), ModelConfig(**SIZES, labels_num=6)
     names = ["正面", "中性", "负面"]
     save("classifier.bin", ClassifierModel.build(three, size), three, labels=names, extra=CLASSIFIER)

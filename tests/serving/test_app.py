@@ -157,6 +157,24 @@ def test_a_decoder_writes_what_the_command_writes(client, typed, tmp_path):
     assert written[1].replace("##", "") == "[CLS]" + last["text"].replace(" ", "")
 
 
+def test_a_model_fine_tuned_from_text_to_text(client, typed, tmp_path, load_script):
+    """What the page shows is what the prediction script of the task writes."""
+    app = client("text2text.bin")
+    assert app.get("/api/models").json()[0]["length"] == 12
+    answer = app.post("/api/continue", json={"text": "今天很好", "top_k": 1, "max_new_tokens": 40})
+    last = json.loads(answer.text.splitlines()[-1])
+    typed(last["command"])
+    written = (tmp_path / "written.txt").read_text(encoding="utf-8").split("\n")
+    assert written[0] == "翻译：今天很好" and "--stop '[SEP]'" in last["command"]
+    (tmp_path / "rows.tsv").write_text("text_a\n今天很好\n", encoding="utf-8")
+    words = ["--load_model_path", shlex.split(last["command"].splitlines()[1])[3], "--test_path", "rows.tsv"]
+    assert (
+        run(load_script("inference/run_text2text_infer.py").main, [*words, "--prediction_path", "p.tsv"]) == 0
+    )
+    (_, row) = (tmp_path / "p.tsv").read_text(encoding="utf-8").splitlines()
+    assert row == last["text"] and row.replace(" ", "") == written[1].replace("##", "").removeprefix("[CLS]")
+
+
 def test_two_models_answer_apart(client):
     both = client("lm.bin", "large_lm.bin")
     texts = []

@@ -132,6 +132,16 @@ def test_a_text_grows_and_can_be_stopped(visit, lang):
 
 
 @pytest.mark.parametrize("lang", RUN)
+def test_a_text_for_a_text(visit, lang):
+    tab = visit("text2text.bin", lang=lang)
+    ask(tab, text="今天很好", top_k="1")
+    written = tab.inner_text(".text mark")
+    assert written and tab.inner_text(".text") == f"今天很好\n→ {written}"
+    in_language(tab, lang)
+    picture(tab, f"text2text_{lang}")
+
+
+@pytest.mark.parametrize("lang", RUN)
 def test_two_models_side_by_side(visit, lang):
     tab = visit("lm.bin", "large_lm.bin", lang=lang)
     ask(tab, text="从前有一座山", max_new_tokens="12", top_k="1")

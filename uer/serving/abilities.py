@@ -248,9 +248,10 @@ class Ask(Ability):
 
 
 class Continue(Ability):
-    """A text continued, shown while it grows."""
+    """A text continued, shown while it grows; an encoder-decoder writes a text for it."""
 
     ability = "continue"
+    precision = "fp32"
 
     @classmethod
     def open(cls, described: Described, precision: str, length: int) -> Continue:
@@ -259,7 +260,7 @@ class Continue(Ability):
         target = described.tgt_tokenizer
         with Unfilled():
             model = build_model(config, len(described.tokenizer), None if target is None else len(target))
-        limit = length_limit(model, length)
+        limit = length_limit(model, described.extra.get("tgt_seq_length", length))
         model = ready(settled(model, described.path), precision, rows=1)
         served = cls(described, model, limit)
         served.precision = precision
@@ -273,9 +274,12 @@ class Continue(Ability):
         target = self.described.tgt_tokenizer or self.tokenizer
         pair = self.model.decoder is not None
         separated = pair or self.model.config.mask == "causal_with_prefix"
-        prompt = prompt_ids(self.tokenizer, _one_line(text), separated=separated, blanks=pair)
+        text = _one_line(self.described.extra.get("prefix", "") + text)
+        prompt = prompt_ids(self.tokenizer, text, separated=separated, blanks=pair)
         if len(prompt) + (not pair) > self.limit:
             raise DataError(f"the text has {len(prompt)} tokens, the model reads {self.limit}; shorten it.")
+        if self.described.task is not None:  # such a model was trained to end by itself
+            options = options.replace(stop=(*options.stop, target.special.required()["sep"]))
         generator = Generator(self.model, target, options, length=self.limit)
         arrived: queue.Queue[Json] = queue.Queue()
         stopped = threading.Event()
@@ -322,7 +326,7 @@ class Continue(Ability):
             words += ["--stop", *options.stop]
         if self.precision != "fp32":
             words += ["--precision", self.precision]
-        return command(*self.script(name, *words), text=_one_line(text))
+        return command(*self.script(name, *words), text=text)
 
 
 class _Stopped(Exception):
@@ -367,4 +371,9 @@ def open_ability(described: Described, precision: str, length: int) -> Ability:
     return (Fill if masked else Continue).open(described, precision, length)
 
 
-TASKS: dict[str, Any] = {"classifier": Classify, "ner": Tag, "extractive_qa": Ask}
+TASKS: dict[str, Any] = {
+    "classifier": Classify,
+    "ner": Tag,
+    "extractive_qa": Ask,
+    "text2text": Continue,
+}
