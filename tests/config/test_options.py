@@ -92,6 +92,20 @@ def test_senseless_combinations_name_the_flags(values, message):
         ModelConfig(**values)
 
 
+@pytest.mark.parametrize(
+    "values",
+    [
+        {"target": ("rtd",), "generator": "small"},
+        {"target": ("mlm", "soft"), "teacher": [4]},
+        {"target": ("mlm", "students"), "students": (3,)},
+        {"embedding": ("dual",), "encoder": "dual", "stream_0": "x", "stream_1": {}},
+    ],
+)
+def test_models_beside_the_model_are_objects(values):
+    with pytest.raises(ConfigError, match=r"^\w+ is .*; it must be a JSON object of keys and values\.$"):
+        ModelConfig(**values)
+
+
 def test_a_stream_lays_its_settings_over_the_common_ones():
     config = ModelConfig(
         embedding=("dual",),

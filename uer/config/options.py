@@ -98,6 +98,8 @@ def _coerce(name: str, value: Any, kind: Any, many: bool) -> Any:
         return value.lower() == "true"
     if kind is float and isinstance(value, int) and not isinstance(value, bool):
         return float(value)
+    if kind is dict and not isinstance(value, dict):
+        raise ConfigError(f"{name} is {value!r}; it must be a JSON object of keys and values.")
     if kind in (int, float, str, bool) and (
         not isinstance(value, kind) or (kind is int and isinstance(value, bool))
     ):
