@@ -55,7 +55,23 @@ def stream_body(whole: Model, number: int) -> Model:
     return Model(whole.config.stream(number), embedding=embedding, encoder=encoder)
 
 
-class PooledModel(Model):
+class BodyModel(Model):
+    """Embedding and encoder of a body; subclasses add a head, and a loss.
+
+    Args:
+        body: what it takes them from (`task_body`).
+    """
+
+    def __init__(self, body: Model) -> None:
+        super().__init__(body.config, embedding=body.embedding, encoder=body.encoder)
+
+    @classmethod
+    def build(cls, config: ModelConfig, vocab_size: int) -> BodyModel:
+        """The model of a configuration."""
+        return cls(task_body(config, vocab_size))
+
+
+class PooledModel(BodyModel):
     """logits = output_layer_2(tanh(output_layer_1(pooled hidden states))); the loss is for subclasses to add.
 
     The configuration may name another activation (`head_act`), or "none" for a single layer.
@@ -67,7 +83,7 @@ class PooledModel(Model):
     """
 
     def __init__(self, body: Model, size: int, *, pooling: str) -> None:
-        super().__init__(body.config, embedding=body.embedding, encoder=body.encoder)
+        super().__init__(body)
         self.pooling = pooling
         width, act = body.config.hidden_size, body.config.head_act or "tanh"
         self.output_layer_1 = None if act == "none" else nn.Linear(width, width)

@@ -17,7 +17,6 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from uer.config.model import ModelConfig
 from uer.data.batch import Batch
 from uer.data.documents import Node
 from uer.errors import DataError
@@ -26,7 +25,7 @@ from uer.layers.dropout import Dropout
 from uer.metrics import Confusion
 from uer.models.model import Inputs, Model
 from uer.targets.term import Term
-from uer.tasks.body import LayoutChoice, pooled, task_body
+from uer.tasks.body import BodyModel, LayoutChoice, pooled
 from uer.tasks.overflow import CUT, remembered, scored, settle_overflow
 from uer.tasks.rows import Examples
 
@@ -35,7 +34,7 @@ ABSENT = torch.finfo(torch.float32).min / 4
 """the logit of a choice that is not there"""
 
 
-class ChoiceModel(Model):
+class ChoiceModel(BodyModel):
     """A number for every choice.
 
     `inputs`: `src` and `seg` [B, K, L]; `choice` [B, K], 1 where there is a choice; others are not computed.
@@ -45,17 +44,12 @@ class ChoiceModel(Model):
     """
 
     def __init__(self, body: Model) -> None:
-        super().__init__(body.config, embedding=body.embedding, encoder=body.encoder)
+        super().__init__(body)
         width, act = body.config.hidden_size, body.config.head_act or "none"
         self.output_layer_1 = None if act == "none" else nn.Linear(width, width)
         self.act = None if act == "none" else activation(act)
         self.dropout = Dropout(body.config.dropout)
         self.output_layer = nn.Linear(width, 1)
-
-    @classmethod
-    def build(cls, config: ModelConfig, vocab_size: int) -> ChoiceModel:
-        """The model of a configuration."""
-        return cls(task_body(config, vocab_size))
 
     def logits(self, inputs: Inputs, *, layout: LayoutChoice = "auto") -> Tensor:
         """fp32 [B, K]; `ABSENT` where there is no choice."""

@@ -120,7 +120,7 @@ class Evaluations:
             log.say("%s", line)
         log.record({"step": step, "epoch": epoch, **{f"dev_{name}": x for name, x in scores.items()}})
         better = self.best.take(scores, self.metric, epoch=epoch, step=step)
-        if better:
+        if better or not self.best.epoch:  # before there is a best, the page shows the newest
             log.result("Development, the best evaluation", metric)
         if workers.first_says(better) and self.save is not None:
             self.keep()

@@ -18,13 +18,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from uer.config.model import ModelConfig
 from uer.data.batch import Batch
 from uer.errors import ConfigError, DataError
 from uer.metrics import AnswerMatch
 from uer.models.model import Inputs, Model
 from uer.targets.term import Term
-from uer.tasks.body import LayoutChoice, task_body
+from uer.tasks.body import BodyModel, LayoutChoice
 from uer.tasks.places import in_units, placed, tokens_in
 from uer.tasks.qa_files import Query, read_queries
 from uer.tasks.rows import Examples
@@ -36,7 +35,7 @@ ABSENT = torch.finfo(torch.float32).min / 4
 """the logits at padding"""
 
 
-class QaModel(Model):
+class QaModel(BodyModel):
     """Logits of starts and ends.
 
     Args:
@@ -44,13 +43,8 @@ class QaModel(Model):
     """
 
     def __init__(self, body: Model) -> None:
-        super().__init__(body.config, embedding=body.embedding, encoder=body.encoder)
+        super().__init__(body)
         self.output_layer = nn.Linear(body.config.hidden_size, 2)
-
-    @classmethod
-    def build(cls, config: ModelConfig, vocab_size: int) -> QaModel:
-        """The model of a configuration."""
-        return cls(task_body(config, vocab_size))
 
     def logits(self, inputs: Inputs, *, layout: LayoutChoice | None = "auto") -> Tensor:
         """fp32 [B, L, 2]; `ABSENT` at padding, which with `layout` None is computed too, as in UER."""

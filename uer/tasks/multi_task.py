@@ -16,7 +16,7 @@ from uer.errors import ConfigError
 from uer.metrics import Classification, Table
 from uer.models.model import Inputs, Model
 from uer.targets.term import Term
-from uer.tasks.body import LayoutChoice, pooled, task_body
+from uer.tasks.body import BodyModel, LayoutChoice, pooled, task_body
 from uer.tasks.classifier import ClassifierTask, classification_term
 from uer.tasks.finetune import Batches, Finetuning, shuffled
 from uer.tasks.labels import LabelMap
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 HEAD = (r"output_layers_[12]\.",)
 
 
-class MultiTaskModel(Model):
+class MultiTaskModel(BodyModel):
     """logits of data set i = output_layers_2[i](tanh(output_layers_1[i](pooled hidden states))).
 
     Args:
@@ -41,7 +41,7 @@ class MultiTaskModel(Model):
     """in each step only the head of one data set"""
 
     def __init__(self, body: Model, *, sizes: Sequence[int], pooling: str) -> None:
-        super().__init__(body.config, embedding=body.embedding, encoder=body.encoder)
+        super().__init__(body)
         self.pooling, width = pooling, body.config.hidden_size
         self.output_layers_1 = nn.ModuleList(nn.Linear(width, width) for _ in sizes)
         self.output_layers_2 = nn.ModuleList(nn.Linear(width, size) for size in sizes)

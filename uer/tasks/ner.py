@@ -24,7 +24,7 @@ from uer.layers.layout import Layout
 from uer.metrics import SpanF1
 from uer.models.model import Inputs, Model
 from uer.targets.term import Term, term
-from uer.tasks.body import LayoutChoice, task_body
+from uer.tasks.body import BodyModel, LayoutChoice, task_body
 from uer.tasks.crf import CRF
 from uer.tasks.labels import LabelMap, listing
 from uer.tasks.overflow import remembered, scored
@@ -42,7 +42,7 @@ PAD = "[PAD]"
 """UER's last label, of padding; no word is given it"""
 
 
-class NerModel(Model):
+class NerModel(BodyModel):
     """A tag for every word.
 
     `inputs["first"]` [B, L] is 1 at the first token of each word, 0 elsewhere.
@@ -54,7 +54,7 @@ class NerModel(Model):
     """
 
     def __init__(self, body: Model, *, labels_num: int, crf: bool, padded: bool = True) -> None:
-        super().__init__(body.config, embedding=body.embedding, encoder=body.encoder)
+        super().__init__(body)
         self.output_layer = nn.Linear(body.config.hidden_size, labels_num)
         self.crf = CRF(labels_num) if crf else None
         self.padded = padded

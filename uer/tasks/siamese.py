@@ -21,7 +21,7 @@ from uer.metrics import Classification, Correlation
 from uer.models.build import build_body
 from uer.models.model import Inputs, Model
 from uer.targets.term import Term
-from uer.tasks.body import pooled_stream
+from uer.tasks.body import BodyModel, pooled_stream
 from uer.tasks.classifier import (
     balanced_weights,
     classification_term,
@@ -43,7 +43,7 @@ HEAD = (r"classifier\.",)
 """names of the parameters that a pre-trained file does not hold"""
 
 
-class SiameseModel(Model):
+class SiameseModel(BodyModel):
     """Two texts, a vector each.
 
     Args:
@@ -53,7 +53,7 @@ class SiameseModel(Model):
     """
 
     def __init__(self, body: Model, *, labels_num: int | None, pooling: str) -> None:
-        super().__init__(body.config, embedding=body.embedding, encoder=body.encoder)
+        super().__init__(body)
         self.pooling = pooling
         width = body.config.stream(0).hidden_size
         self.classifier = None if labels_num is None else nn.Linear(4 * width, labels_num)

@@ -22,13 +22,13 @@ from uer.layers.rows import rows_of_all
 from uer.metrics import Correlation
 from uer.models.model import Inputs, Model
 from uer.targets.term import Term, term
-from uer.tasks.body import pooled, task_body
+from uer.tasks.body import BodyModel, pooled, task_body
 from uer.tasks.pairs import Pairs, PairTask
 from uer.tasks.siamese import numbers_of
 from uer.tasks.table import read_table
 
 
-class SimcseModel(Model):
+class SimcseModel(BodyModel):
     """A vector a text; there is no head.
 
     Args:
@@ -40,7 +40,7 @@ class SimcseModel(Model):
     """the loss of a row depends on the others of its batch, so a batch is not cut into pieces"""
 
     def __init__(self, body: Model, *, pooling: str, temperature: float = 0.05) -> None:
-        super().__init__(body.config, embedding=body.embedding, encoder=body.encoder)
+        super().__init__(body)
         self.pooling, self.temperature = pooling, temperature
 
     @classmethod

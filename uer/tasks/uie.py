@@ -18,13 +18,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from uer.config.model import ModelConfig
 from uer.data.batch import Batch
 from uer.errors import ConfigError, DataError
 from uer.metrics import Table
 from uer.models.model import Inputs, Model
 from uer.targets.term import Term
-from uer.tasks.body import LayoutChoice, task_body
+from uer.tasks.body import BodyModel, LayoutChoice
 from uer.tasks.extractive_qa import ABSENT
 from uer.tasks.places import Placed, placed, tokens_in
 from uer.tasks.pointers import Span, SpanSets, chosen, paired
@@ -36,7 +35,7 @@ from uer.utils.logging import logger
 HEAD = (r"output_layer_(?:start|end)\.",)
 
 
-class UieModel(Model):
+class UieModel(BodyModel):
     """Pointers to starts and ends.
 
     Args:
@@ -44,14 +43,9 @@ class UieModel(Model):
     """
 
     def __init__(self, body: Model) -> None:
-        super().__init__(body.config, embedding=body.embedding, encoder=body.encoder)
+        super().__init__(body)
         self.output_layer_start = nn.Linear(body.config.hidden_size, 1)
         self.output_layer_end = nn.Linear(body.config.hidden_size, 1)
-
-    @classmethod
-    def build(cls, config: ModelConfig, vocab_size: int) -> UieModel:
-        """The model of a configuration."""
-        return cls(task_body(config, vocab_size))
 
     def logits(self, inputs: Inputs, *, layout: LayoutChoice = "auto") -> Tensor:
         """fp32 [B, L, 2] of starts and ends; `ABSENT` at padding."""
