@@ -60,6 +60,7 @@ def test_both_generations_of_flags(capsys, name, flags, targets):
     )
     assert len(lines) == 3
     assert "Wrote out.bin-6. Next: python3 " in said.err
+    assert "The report is out.bin.run/report.html." in said.err and Path("out.bin.run/report.html").is_file()
     companion = read_companion("out.bin-6")
     assert companion.config.target == tuple(targets.split())
     assert companion.extra == {"data_processor": name, "seq_length": 32}

@@ -103,6 +103,7 @@ class Pretraining:
         best = self.checkpoints.best()
         if best is not None:
             run.log.say("The checkpoint that is best on held-out text is %s.", best)
+        run.log.say("The report is %s.", run_folder(self.checkpoints.name) / "report.html")
         return self.checkpoints.path(run.windows.total)
 
 
