@@ -17,7 +17,7 @@ from uer.config.tokenizer import TargetTokenizerOptions, TokenizerOptions
 from uer.config.training import DistributedOptions, OptimizerOptions, PretrainOptions, TrainOptions
 from uer.errors import ConfigError
 from uer.opts.compat import DEEPSPEED_TRAINING
-from uer.opts.tokenizer import chosen_target_tokenizer, chosen_tokenizer
+from uer.opts.tokenizer import chosen_target_tokenizer, tokenizer_of_dataset
 from uer.utils.logging import logger
 from uer.utils.seed import set_seed
 
@@ -57,6 +57,8 @@ def main(argv: list[str] | None = None) -> int:
     if (code := launch_workers(script, words, chosen[DistributedOptions])) is not None:
         return code
 
+    from uer.data.objectives.base import TokenIds
+    from uer.data.store import Store
     from uer.training.devices import choose_workers
     from uer.training.pretraining import pretrain
     from uer.training.run import Means
@@ -64,7 +66,8 @@ def main(argv: list[str] | None = None) -> int:
     from uer.training.workers import Workers
 
     workers = choose_workers(chosen[DistributedOptions])
-    tokenizer = chosen_tokenizer(chosen)
+    made_with = TokenIds.from_json(Store(files.dataset_path).header["tokenizer"])
+    tokenizer = tokenizer_of_dataset(chosen, made_with)
     tgt_tokenizer = chosen_target_tokenizer(chosen, tokenizer)
     data = open_data(chosen, files.dataset_path, tokenizer, tgt_tokenizer, workers)
     held_out = None

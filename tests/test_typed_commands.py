@@ -20,6 +20,7 @@ from tests.loading import load_script
 from uer.cli import run
 from uer.config.model import ModelConfig
 from uer.opts.compat import COMPATIBILITY
+from uer.tokenizers import load_tokenizer
 from uer.utils.files import repository_root
 
 ROOT = repository_root()
@@ -189,6 +190,18 @@ def test_a_renamed_checkpoint_says_what_it_is(trained, monkeypatch, capsys):
         f"datasets/rows.tsv --prediction_path prediction.tsv {TINY} --labels_num 2 {BERT}"
     ) == 0  # fmt: skip
     assert len(Path("prediction.tsv").read_text(encoding="utf-8").splitlines()) == 13
+
+
+def test_pre_training_is_not_told_how_text_was_cut(trained, monkeypatch):
+    """Only `preprocess.py` was, as in UER's documents; what is saved cuts text in the same way."""
+    monkeypatch.chdir(trained)
+    corpus = "--corpus_path corpora/book_review.txt --vocab_path models/zh_en_vocab.txt"
+    assert call(f"preprocess.py {corpus} --dataset_path char.pt --tokenizer char --target mlm") == 0
+    assert call(
+        f"pretrain.py --dataset_path char.pt {TINY} --output_model_path models/char.bin --total_steps 1 "
+        f"--pretrained_model_path models/book.bin --save_checkpoint 1 --batch_size 4 {BERT} --target mlm"
+    ) == 0  # fmt: skip
+    assert load_tokenizer(Path("models/char.bin-1.meta/tokenizer")).name == "char"
 
 
 TRAIN = "pretrain.py --dataset_path dataset.pt --output_model_path models/x.bin --total_steps 2"

@@ -102,6 +102,7 @@ class Chosen:
         objective_2021: the 2021 objective that was typed or stands in the config, or None.
         words: what was typed without a flag.
         config_path: the JSON config that was typed, or None.
+        starts: the companion is of a model that another one starts from.
     """
 
     def __init__(
@@ -111,6 +112,7 @@ class Chosen:
         self.notes: list[str] = []
         self.words: list[str] = []
         self.config_path: str | None = None
+        self.starts = False
         self.objective_2021 = written.get("objective_2021", config.get("objective_2021"))
 
     def __getitem__(self, group: type[G]) -> G:
@@ -207,7 +209,7 @@ class Command:
         chosen = Chosen({group: group.pick(values) for group in self.groups}, written, config, companion)
         check_paths(chosen.effective())
         chosen.words = words if isinstance(words, list) else [words]
-        chosen.config_path = config_path
+        chosen.config_path, chosen.starts = config_path, self.model == "new"
         chosen.notes = notes + ([note] if note else [])
         if print_config:
             print(json.dumps(chosen.effective(), ensure_ascii=False, indent=2))

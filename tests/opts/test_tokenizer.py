@@ -1,12 +1,14 @@
 """The tokenizer comes from the companion folder; flags may repeat it, not contradict it."""
 
+import dataclasses
 from types import SimpleNamespace
 
 import pytest
 
 from uer.config.tokenizer import TargetTokenizerOptions, TokenizerOptions
+from uer.data.objectives.base import TokenIds
 from uer.errors import ConfigError, DataError
-from uer.opts.tokenizer import chosen_target_tokenizer, chosen_tokenizer
+from uer.opts.tokenizer import chosen_target_tokenizer, chosen_tokenizer, tokenizer_of_dataset
 from uer.tokenizers import build_tokenizer
 
 WORDS = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "a", "b", "A"]
@@ -17,6 +19,7 @@ class Choice(dict):
 
     def __init__(self, companion=None, **written):
         super().__init__()
+        self.starts = False
         for group in (TokenizerOptions, TargetTokenizerOptions):
             self[group] = group.pick(written)
         self.written, self.companion = written, companion
@@ -65,6 +68,35 @@ def test_a_contradiction_is_named(companion, vocab, typed, tmp_path):
         ConfigError, match=f"--{name} {value} is another tokenizer than the saved model's own"
     ):
         chosen_tokenizer(Choice(companion, **typed))
+
+
+def test_who_starts_from_a_model_may_cut_text_otherwise(companion, vocab, tmp_path, caplog):
+    """With the same vocabulary; prediction may not."""
+    caplog.set_level("INFO", logger="uer")
+    chosen = Choice(companion, tokenizer="space")
+    chosen.starts = True
+    assert chosen_tokenizer(chosen).name == "space"
+    assert "--tokenizer space: text is cut as typed" in caplog.text
+    (tmp_path / "other.txt").write_text("\n".join([*WORDS, "c"]) + "\n")
+    other = Choice(companion, vocab_path=str(tmp_path / "other.txt"), tokenizer="space")
+    other.starts = True
+    with pytest.raises(ConfigError, match="is another tokenizer than the saved model's own"):
+        chosen_tokenizer(other)
+
+
+@pytest.mark.parametrize("saved", [True, False], ids=["companion", "flags"])
+def test_a_dataset_says_how_its_text_was_cut(companion, vocab, saved):
+    """UER-py's `pretrain.py` is not told, since it cuts no text."""
+    made_with = TokenIds.of(build_tokenizer("space", vocab_path=vocab))
+    source, typed = (companion, {}) if saved else (None, {"vocab_path": vocab})
+    assert tokenizer_of_dataset(Choice(source, **typed), made_with).name == "space"
+    cased = TokenIds.of(build_tokenizer("bert", vocab_path=vocab, do_lower_case=False))
+    found = tokenizer_of_dataset(Choice(source, **typed), cased)
+    assert found.fingerprint() == cased.fingerprint
+    typed["tokenizer"] = "char"
+    assert tokenizer_of_dataset(Choice(source, **typed), made_with).name == "char"
+    strange = dataclasses.replace(made_with, fingerprint="x")
+    assert tokenizer_of_dataset(Choice(source, vocab_path=vocab), strange).name in ("bert", "char")
 
 
 def test_the_target_side_is_the_source_unless_named(vocab, tmp_path):

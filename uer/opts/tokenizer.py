@@ -6,10 +6,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from uer.config.tokenizer import TargetTokenizerOptions, TokenizerOptions
-from uer.errors import ConfigError
+from uer.errors import ConfigError, DataError
+from uer.utils.logging import logger
 
 if TYPE_CHECKING:
     from uer.cli import Chosen
+    from uer.data.objectives.base import TokenIds
     from uer.tokenizers.base import Tokenizer
 
 
@@ -22,7 +24,39 @@ def chosen_tokenizer(chosen: Chosen) -> Tokenizer:
     """
     folder = None if chosen.companion is None else chosen.companion.tokenizer
     typed = {name: chosen.written[name] for name in TokenizerOptions.names() if name in chosen.written}
-    return _tokenizer(folder, typed, chosen[TokenizerOptions])
+    return _tokenizer(folder, typed, chosen[TokenizerOptions], starts=chosen.starts)
+
+
+def tokenizer_of_dataset(chosen: Chosen, made_with: TokenIds) -> Tokenizer:
+    """As `chosen_tokenizer`; where no flag says how text was cut for a dataset, the dataset does.
+
+    Args:
+        made_with: what the dataset says of its tokenizer; the vocabulary is that of flags or companion.
+    """
+    tokenizer = chosen_tokenizer(chosen)
+    if tokenizer.fingerprint() == made_with.fingerprint or "tokenizer" in chosen.written:
+        return tokenizer
+    for lower in dict.fromkeys((chosen[TokenizerOptions].do_lower_case, False)):
+        alike = _cut_otherwise(chosen, tokenizer, {"tokenizer": made_with.name, "do_lower_case": lower})
+        if alike is not None and alike.fingerprint() == made_with.fingerprint:
+            return alike
+    return tokenizer
+
+
+def _cut_otherwise(chosen: Chosen, tokenizer: Tokenizer, values: dict[str, Any]) -> Tokenizer | None:
+    """The same vocabulary in a tokenizer of another kind; None where there is no such tokenizer."""
+    from uer.tokenizers import build_tokenizer
+
+    options = chosen[TokenizerOptions]
+    files = {name: getattr(options, name) for name in ("vocab_path", "spm_model_path", "merges_path")}
+    try:
+        if any(files.values()):
+            alike = _build(build_tokenizer, {**files, **values})
+        else:
+            alike = _typed_again(tokenizer, chosen.companion.tokenizer, values)
+    except (ConfigError, DataError):
+        return None
+    return alike if alike.vocab.tokens == tokenizer.vocab.tokens else None
 
 
 def chosen_target_tokenizer(chosen: Chosen, source: Tokenizer) -> Tokenizer:
@@ -37,7 +71,12 @@ def chosen_target_tokenizer(chosen: Chosen, source: Tokenizer) -> Tokenizer:
 
 
 def _tokenizer(
-    folder: Path | None, typed: dict[str, Any], options: TokenizerOptions, prefix: str = ""
+    folder: Path | None,
+    typed: dict[str, Any],
+    options: TokenizerOptions,
+    prefix: str = "",
+    *,
+    starts: bool = False,
 ) -> Tokenizer:
     from uer.tokenizers import build_tokenizer, load_tokenizer
 
@@ -53,7 +92,10 @@ def _tokenizer(
         return saved
     alike = _typed_pieces(saved, typed) if saved.name == "folder" else _typed_again(saved, folder, typed)
     if alike is None or (saved.name != "folder" and alike.fingerprint() != saved.fingerprint()):
-        flags = ", ".join(f"--{prefix}{name} {value}" for name, value in typed.items())
+        flags = ", ".join(f"--{prefix}{name} {_word(value)}" for name, value in typed.items())
+        if starts and alike is not None and alike.vocab.tokens == saved.vocab.tokens:
+            logger.info("%s: text is cut as typed, otherwise than by the model that is started from.", flags)
+            return alike
         raise ConfigError(
             f"{flags} is another tokenizer than the saved model's own ({folder}); "
             "leave the tokenizer flags out: the companion folder brings it."
@@ -84,6 +126,10 @@ def _typed_again(saved: Tokenizer, folder: Path, typed: dict[str, Any]) -> Token
         # Only how the text is cut was typed: with the saved files it must be the same tokenizer.
         values = {**{name: folder / file for name, (file, _) in saved.files().items()}, **values}
     return _build(build_tokenizer, values)
+
+
+def _word(value: Any) -> str:
+    return str(value).lower() if isinstance(value, bool) else str(value)
 
 
 def _build(build: Any, values: dict[str, Any]) -> Tokenizer:
