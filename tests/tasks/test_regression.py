@@ -1,5 +1,6 @@
 """Regression: UER-py's numbers, faulty files, and the scripts."""
 
+import json
 import random
 
 import numpy as np
@@ -56,6 +57,9 @@ def test_labels_that_do_not_differ_have_no_correlation(tmp_path, capsys):
     said = capsys.readouterr().err
     assert "Spearman corr: nan" in said
     assert "No evaluation had a score that is a number, so none is the best; the last one is saved." in said
+    results = json.loads((tmp_path / "model.bin.run" / "results.json").read_text(encoding="utf-8"))
+    assert list(results) == ["Development, the best evaluation", "Test"]
+    assert all(result["scores"]["spearman"] is None for result in results.values())
     assert (tmp_path / "model.bin.run" / "report.html").is_file()
     assert infer("run_regression", folder) == 0
 
