@@ -138,6 +138,8 @@ def test_a_text_for_a_text(visit, lang):
     written = tab.inner_text(".text mark")
     assert written and tab.inner_text(".text") == f"今天很好\n→ {written}"
     in_language(tab, lang)
+    title = {"en": "Write for a text", "zh": "由文本写文本"}[lang]
+    assert tab.inner_text("#tab-continue") == title and title in tab.inner_text("#models")
     picture(tab, f"text2text_{lang}")
 
 
