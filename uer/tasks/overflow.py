@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 import numpy as np
 
 from uer.errors import DataError
+from uer.tasks.table import Table
 from uer.utils.logging import logger
 
 CUT = "they were cut on the right"
@@ -101,6 +102,16 @@ def settle_overflow(
     return examples.take(np.flatnonzero(~examples.long))
 
 
-def row_fault(path: str | Path, lines: list[int]) -> Callable[[int, str], DataError]:
-    """`fault` of `settle_overflow` for the rows of a table."""
-    return lambda number, message: DataError(f"the row {message}", path=path, line=lines[number])
+def settle_rows(examples: Rows, table: Table, overflow: str, training: bool, *, seq_length: int) -> Rows:
+    """`settle_overflow` for the rows of a table, of which none is left out or refused that is scored.
+
+    Args:
+        overflow: what happens to rows of training.
+    """
+
+    def fault(number: int, message: str) -> DataError:
+        """An error that names the line of a row."""
+        return DataError(f"the row {message}", path=table.path, line=table.lines[number])
+
+    how = overflow if training else scored(overflow)
+    return settle_overflow(examples, table.path, fault, seq_length=seq_length, how=how)

@@ -11,7 +11,7 @@ import numpy as np
 
 from uer.data.batch import Batch
 from uer.errors import DataError
-from uer.tasks.overflow import remembered, row_fault, scored, settle_overflow
+from uer.tasks.overflow import remembered, settle_rows
 from uer.tasks.rows import Examples, encode_texts
 from uer.tasks.table import Table
 from uer.tasks.windows import aligned
@@ -104,9 +104,7 @@ class PairTask:
         """The rows of a table with their labels, what is too long dealt with."""
         pairs = self.encode(table.rows)
         pairs.label(labels)
-        how = self.overflow if training else scored(self.overflow)
-        fault = row_fault(table.path, table.lines)
-        return settle_overflow(pairs, table.path, fault, seq_length=self.seq_length, how=how)
+        return settle_rows(pairs, table, self.overflow, training, seq_length=self.seq_length)
 
     def collate(self, pairs: Pairs, rows: np.ndarray) -> Batch:
         """A batch of some of the rows: `src_0`, `seg_0`, `src_1`, `seg_1`."""

@@ -28,7 +28,7 @@ from uer.targets.term import Term
 from uer.tasks.body import LayoutChoice
 from uer.tasks.classifier import label_ids
 from uer.tasks.labels import LabelMap
-from uer.tasks.overflow import remembered, row_fault, scored, settle_overflow
+from uer.tasks.overflow import remembered, settle_rows
 from uer.tasks.rows import Examples, Ragged, in_windows, join, places_of
 from uer.tasks.setup import encoder_config
 from uer.tasks.table import read_table
@@ -259,9 +259,7 @@ class PromptTask:
         table = read_table(path, ("label", *self.columns()))
         examples = self.encode(table.rows)
         examples.label({"cls": label_ids(table, self.labels)})
-        how = self.overflow if training else scored(self.overflow)
-        fault = row_fault(table.path, table.lines)
-        kept = settle_overflow(examples, table.path, fault, seq_length=self.seq_length, how=how)
+        kept = settle_rows(examples, table, self.overflow, training, seq_length=self.seq_length)
         logger.info(f"read dataset, count:{len(table)}, ignore_count:{len(table) - kept.rows_num}")
         return kept
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from uer.data.batch import Batch
-from uer.tasks.overflow import remembered, row_fault, scored, settle_overflow
+from uer.tasks.overflow import remembered, settle_rows
 from uer.tasks.rows import Examples, encode_texts
 from uer.tasks.table import Table
 
@@ -57,9 +57,7 @@ class TextTask:
         """The rows of a table with their labels [n, …], what is too long dealt with."""
         examples = self.encode(table.rows)
         examples.label(labels)
-        how = self.overflow if training else scored(self.overflow)
-        fault = row_fault(table.path, table.lines)
-        return settle_overflow(examples, table.path, fault, seq_length=self.seq_length, how=how)
+        return settle_rows(examples, table, self.overflow, training, seq_length=self.seq_length)
 
     def collate(self, examples: Examples, rows: np.ndarray) -> Batch:
         """A batch of some of the examples, padded to the longest of them."""

@@ -23,7 +23,7 @@ from uer.generation.generate import Generator
 from uer.metrics import TextMatch
 from uer.models.build import build_model
 from uer.models.model import Inputs, Model
-from uer.tasks.overflow import CUT, row_fault, scored, settle_overflow
+from uer.tasks.overflow import CUT, settle_rows
 from uer.tasks.rows import Examples, encode_texts, join
 from uer.tasks.table import read_table
 from uer.utils.logging import logger
@@ -151,8 +151,8 @@ class Text2textTask:
         before = [frame.start, *(frame.before if frame.before != (frame.start,) else ())]
         pieces = [*((number, 1) for number in before), (wanted, 1), *((number, 1) for number in frame.after)]
         examples.target = join(pieces, self.tgt_seq_length)
-        how = self.overflow if training else scored(self.overflow)
-        count, cut = int(examples.target.long.sum()), how == "truncate"
+        count = int(examples.target.long.sum())
+        cut = not training or self.overflow == "truncate"
         if count:
             logger.warning(
                 f"{path}: {count} of {len(examples)} labels are longer than --tgt_seq_length "
@@ -160,8 +160,7 @@ class Text2textTask:
             )
         if not cut:
             examples.long |= examples.target.long
-        fault = row_fault(path, table.lines)
-        return settle_overflow(examples, path, fault, seq_length=self.seq_length, how=how)
+        return settle_rows(examples, table, self.overflow, training, seq_length=self.seq_length)
 
     def encode(self, rows: Sequence[Mapping[str, str]]) -> Pairs:
         """`[CLS] a [SEP]` or `[CLS] a [SEP] b [SEP]`, or what a folder puts around texts, all of the first
