@@ -83,6 +83,11 @@ def write_tokens(options: BuildVocabOptions, tokens: list[str]) -> str:
 
     Vocab(tokens).save(options.output_path)
     logger.info("%s: %d entries", options.output_path, len(tokens))
+    if options.vocab_size is not None and len(tokens) > options.vocab_size:
+        logger.warning(
+            "That is more than --vocab_size %d: reserved entries and single letters are there in any case.",
+            options.vocab_size,
+        )
     name = "bert" if options.kind == "wordpiece" else options.kind
     case = "" if options.do_lower_case else " --do_lower_case false"
     return f"--tokenizer {name} --vocab_path {options.output_path}{case}"

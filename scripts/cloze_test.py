@@ -59,8 +59,8 @@ def main(argv: list[str] | None = None) -> int:
                     file.write(f"Correct answer: {tokenizer.vocab.tokens[text.answer]}\n")
                 file.write("\n")
                 written += 1
-    if not written:
-        raise DataError("holds no text; write one a line.", path=options.test_path)
+        if not written:
+            raise DataError("holds no text; write one a line.", path=options.test_path)
     return 0
 
 

@@ -87,6 +87,15 @@ def test_word_pieces(corpus: Path, capsys) -> None:
     assert "Use it with --tokenizer bert --vocab_path vocab.txt" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("kind", ["wordpiece", "bpe"])
+def test_fewer_entries_than_there_must_be(corpus: Path, capsys, kind: str) -> None:
+    tokens = build(corpus, "--model_type", kind, "--vocab_size", "105")
+    said = capsys.readouterr().err
+    assert f"{len(tokens)} entries" in said and "more than --vocab_size 105: reserved entries and" in said
+    build(corpus, "--model_type", kind, "--vocab_size", str(len(tokens)))
+    assert "more than" not in capsys.readouterr().err
+
+
 def test_the_same_corpus_gives_the_same_pieces(shared: Path) -> None:
     text = (shared / "data/corpora/news-commentary-v13-en-zh_sampled.txt").read_text(encoding="utf-8")
     corpus = Path("corpus.txt")

@@ -80,7 +80,7 @@ def test_other_work_does_not_use_those_parts(corpus, vocab, small_spans, monkeyp
 
 
 def test_a_dataset_is_a_file(corpus, vocab):
-    with pytest.raises(EnvironmentFault, match="^/dev/full: this is no file; give the name of one"):
+    with pytest.raises(EnvironmentFault, match=r"^/dev/full: this is no file; give the name of one"):
         preprocess_to("/dev/full", corpus, vocab)
     assert not list(Path("/dev").glob("*.parts"))
 

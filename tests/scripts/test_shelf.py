@@ -395,3 +395,4 @@ def test_differences_of_vocabularies(load_script, tmp_path, capsys):
 def test_empty_files(tool, tmp_path, name, flags, message):
     (tmp_path / "empty.txt").write_text("\n")
     assert message in tool(name, 2, test_path="empty.txt", **flags).err
+    assert not (tmp_path / "o").exists()
