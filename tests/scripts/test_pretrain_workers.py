@@ -154,11 +154,11 @@ def test_a_hang_ends_with_the_stacks_of_all_workers():
         "sys.exit(run(pretrain.main, sys.argv[1:]))\n"
     )
     command = [sys.executable, "-m", "torch.distributed.run", "--nproc_per_node", "2", "--master_port"]
-    command += [str(free_port()), "run.py", *words("two.bin", 8, "--timeout", "8")]
+    command += [str(free_port()), "run.py", *words("two.bin", 8, "--timeout", "20")]
     began = time.monotonic()
     done = subprocess.run(command, capture_output=True, text=True, timeout=200, check=False)
-    assert done.returncode != 0 and time.monotonic() - began < 100
-    assert "Timeout (0:00:08)!" in done.stderr and "in <lambda>" in done.stderr
+    assert done.returncode != 0 and time.monotonic() - began < 150
+    assert "Timeout (0:00:20)!" in done.stderr and "in <lambda>" in done.stderr
 
 
 def started_by_slurm(*argvs: list[str]) -> list[tuple[int, str]]:

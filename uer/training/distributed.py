@@ -103,9 +103,16 @@ class DistributedWorkers(Workers):
         return torch.cat([everyone, rows]), len(everyone)
 
     def gathered(self, number: int) -> list[int]:
-        """A number of each process."""
+        """A number of each process.
+
+        Raises:
+            EnvironmentFault: another process is lost, or later than `--timeout` allows.
+        """
         numbers = [torch.zeros(1, dtype=torch.int64) for _ in range(self.size)]
-        dist.all_gather(numbers, torch.full_like(numbers[0], number), group=self.hosts)
+        try:
+            dist.all_gather(numbers, torch.full_like(numbers[0], number), group=self.hosts)
+        except RuntimeError as error:
+            raise self.explained(error) from error
         return torch.cat(numbers).tolist()
 
     def agree(self, what: str, value: str) -> None:
