@@ -92,7 +92,8 @@ def trained(clone) -> Path:
             f"--total_steps 2 --save_checkpoint 2 --batch_size 4 {BERT} --target bert"
         ) == 0  # fmt: skip
     os.replace(clone / "models/book.bin-2", clone / "models/book.bin")
-    shutil.copy(clone / "models/book.bin", clone / "plain.bin")
+    for name in ("plain.bin", "models/step.bin-3", "models/step.bin-20"):
+        shutil.copy(clone / "models/book.bin", clone / name)
     words = (clone / "models/zh_en_vocab.txt").read_text(encoding="utf-8")
     (clone / "words.txt").write_text(f"{words}[more]\n", encoding="utf-8")
     (clone / "hf.json").write_text(json.dumps({"model_type": "bert", "num_hidden_layers": 2}))
@@ -213,6 +214,9 @@ MISTAKES = {
     f"{TRAIN} {TINY} --data_processor mlm --target mlm": "made with --data_processor bert, and the run asks",
     f"{TRAIN} {TINY} {BERT} --target mlm": "made with --data_processor bert, and the run asks for mlm",
     f"{TRAIN} {TINY} --gpu_ranks 0 1": "type --world_size 2",
+    f"{TRAIN} {TINY} --gpu_ranks 0,1": "several values are parted by blanks",
+    f"{TRAIN} {TINY} --embedding word,pos,seg": "write word_pos_seg or word pos seg",
+    f"{CLASSIFY} {TINY} --pretrained_model_path models/step.bin": "models/step.bin-20 is there: pre-",
     f"{TRAIN} {TINY} --target bert sp": "in the words of 2024 it is --data_processor bert --target mlm sp",
     f"{TRAIN} {TINY} --encoder bert --target bert": f"in the words of today it is {BERT}",
     f"{TRAIN} {TINY} --traget bert": "Did you mean '--target'?",

@@ -14,7 +14,8 @@ from uer.tokenizers import build_tokenizer
         (
             {"data_processor": "bert"},
             r"dataset\.pt: the dataset was made with --data_processor mlm, and the run asks for bert; make "
-            r"the right dataset with preprocess\.py --data_processor bert, or leave the flag out\.",
+            r"the right dataset with preprocess\.py --data_processor bert, or train on this one by "
+            r"--data_processor mlm --target mlm\.",
         ),
         ({"targets": ("mlm", "sp")}, "has labels for --target mlm, not for mlm sp"),
         ({"vocab_size": 10}, r"made with a vocabulary of 5,025 tokens, and this one has 10"),

@@ -7,6 +7,7 @@ the rest.
 
 from __future__ import annotations
 
+import glob
 import json
 import re
 import warnings
@@ -51,8 +52,14 @@ def check_exists(path: str | Path, flag: str) -> None:
     Raises:
         CheckpointError: what a person named with `flag` is not there.
     """
-    if not Path(path).exists():
-        raise CheckpointError(f"{path} does not exist; name a model file or folder that does with {flag}.")
+    path = Path(path)
+    if not path.exists():
+        beside = [found.name for found in path.parent.glob(f"{glob.escape(path.name)}-*")]
+        steps = sorted(int(name.rsplit("-", 1)[1]) for name in beside if re.search(r"-\d+$", name))
+        newest = f" {path}-{steps[-1]} is there: pre-training adds the step to the name." if steps else ""
+        raise CheckpointError(
+            f"{path} does not exist; name a model file or folder that does with {flag}.{newest}"
+        )
 
 
 def read_state(path: str | Path, flag: str = "--pretrained_model_path") -> State:

@@ -78,7 +78,8 @@ def check_dataset(
     if data_processor is not None and data_processor != store.objective:
         raise DataError(
             f"the dataset was made with --data_processor {store.objective}, and the run asks for "
-            f"{data_processor}; {AGAIN} --data_processor {data_processor}, or leave the flag out.",
+            f"{data_processor}; {AGAIN} --data_processor {data_processor}, or train on this one by "
+            f"--data_processor {store.objective} --target {' '.join(DATA_PROCESSORS[store.objective])}.",
             path=store.path,
         )
     made = DATA_PROCESSORS[store.objective]

@@ -37,8 +37,9 @@ def split_embedding(flag: str, value: Any) -> tuple[str, ...]:
     parts = tuple(part for word in words for part in str(word).split("_"))
     for part in parts:
         if part not in EMBEDDINGS:
+            joined = "write word_pos_seg or word pos seg, and " if "," in part else ""
             raise ConfigError(
-                f"{flag} has the part '{part}'; choose from {', '.join(EMBEDDINGS)}."
+                f"{flag} has the part '{part}'; {joined}choose from {', '.join(EMBEDDINGS)}."
                 + suggestion(part, EMBEDDINGS)
             )
     return parts

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
+import re
 from collections.abc import Iterable
 from typing import Any
 
@@ -17,7 +18,8 @@ class FlagParser(argparse.ArgumentParser):
 
     def error(self, message: str) -> Any:
         """Turn argparse's complaint into a `ConfigError`."""
-        raise ConfigError(f"{message}; --help lists what {self.prog} takes.")
+        parted = " (several values are parted by blanks)" if re.search(r"value: '.*,", message) else ""
+        raise ConfigError(f"{message}{parted}; --help lists what {self.prog} takes.")
 
     def written(self, argv: list[str] | None) -> dict[str, Any]:
         """Flag name → value of the flags that were typed, whatever the spelling (`--a=1`, abbreviations).
