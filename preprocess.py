@@ -48,7 +48,9 @@ def main(argv: list[str] | None = None) -> None:
     built = build_dataset(files, options, chosen[MaskingOptions], tokenizer, target_tokenizer)
     for line in summary(built, files.dataset_path):
         logger.info(line)
-    logger.info(f"Next: {next_command(built.header, files.dataset_path, chosen[TokenizerOptions])}")
+    sides = [TokenizerOptions, *([TargetTokenizerOptions] if target_tokenizer is not tokenizer else ())]
+    command = next_command(built.header, files.dataset_path, *(chosen[side] for side in sides))
+    logger.info(f"Next: {command}")
 
 
 if __name__ == "__main__":

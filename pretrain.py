@@ -261,9 +261,12 @@ def facts(data: PretrainData) -> dict[str, Any]:
 
 def next_command(model: Path, objective: str) -> str:
     """What to type with the model."""
-    if objective == "lm":
-        return f"scripts/generate_lm.py --load_model_path {model} --test_path PROMPTS --prediction_path OUT"
-    return f"finetune/run_classifier.py --pretrained_model_path {model} --train_path TRAIN --dev_path DEV"
+    writers = {"lm": "generate_lm", "prefixlm": "generate_lm", "mt": "generate_seq2seq"}
+    if objective in writers:
+        files = f"--load_model_path {model} --test_path PROMPTS --prediction_path OUT"
+        return f"scripts/{writers[objective]}.py {files}"
+    name = "run_text2text" if objective in ("t5", "gsg", "bart") else "run_classifier"
+    return f"finetune/{name}.py --pretrained_model_path {model} --train_path TRAIN --dev_path DEV"
 
 
 if __name__ == "__main__":

@@ -72,6 +72,15 @@ def test_what_it_says_at_the_end(corpus, vocab, capsys):
     )
 
 
+def test_the_next_command_names_the_vocabulary_of_the_target(vocab, tmp_path, capsys):
+    (tmp_path / "pairs.txt").write_text("a\tb\n" * 40, encoding="utf-8")
+    (tmp_path / "tgt.txt").write_text(Path(vocab).read_text(encoding="utf-8") + "more\n", encoding="utf-8")
+    for flags in ([], ["--tgt_vocab_path", "tgt.txt"]):
+        preprocess_to("out.pt", "pairs.txt", vocab, "--data_processor", "mt", *flags)
+        (said,) = re.findall(r"Next: python3 pretrain.py (.*)", capsys.readouterr().err)
+        assert ("--tgt_vocab_path tgt.txt" in said) == bool(flags)
+
+
 def test_documents_are_not_cut_where_spans_end(corpus, vocab, monkeypatch):
     """The second text of label 0 is the same whatever the spans; a document would be cut in two otherwise."""
 

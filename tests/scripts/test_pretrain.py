@@ -20,6 +20,7 @@ from tests.scripts.pretraining import BERT, WORDS, fails, same, words
 from uer.checkpoints import read_companion, read_state, write_state
 from uer.cli import run
 from uer.config.model import ModelConfig
+from uer.config.preprocess import DATA_PROCESSORS
 from uer.models.build import build_model
 from uer.models.initialize import initialize
 from uer.training.runlog import RunLog
@@ -282,3 +283,14 @@ def test_print_config(capsys):
     with pytest.raises(SystemExit):
         pretrain.main(words("--print_config"))
     assert json.loads(capsys.readouterr().out)["total_steps"] == 6
+
+
+@pytest.mark.parametrize("objective", DATA_PROCESSORS)
+def test_what_to_type_next_is_a_command(objective, load_script):
+    """Models that write are led to where they write, encoder-decoders to pairs of texts."""
+    name, *words = pretrain.next_command(Path("m.bin-2"), objective).split(" ")
+    flags = load_script(name).COMMAND.parser.format_help()
+    assert all(word in flags for word in words if word.startswith("--"))
+    writes = {"lm": "generate_lm", "prefixlm": "generate_lm", "mt": "generate_seq2seq"}
+    writes |= dict.fromkeys(("t5", "gsg", "bart"), "run_text2text")
+    assert Path(name).stem == writes.get(objective, "run_classifier")

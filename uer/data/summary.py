@@ -5,8 +5,8 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+from uer.config.options import Options
 from uer.config.preprocess import DATA_PROCESSORS, InstanceOptions
-from uer.config.tokenizer import TokenizerOptions
 from uer.data.build import Built
 
 # Data processor → a configuration that learns from it.
@@ -51,13 +51,18 @@ def summary(built: Built, path: str | Path) -> list[str]:
     return lines
 
 
-def next_command(header: dict, path: str | Path, tokenizer: TokenizerOptions) -> str:
-    """A command that trains on the dataset."""
+def next_command(header: dict, path: str | Path, *tokenizers: Options) -> str:
+    """A command that trains on the dataset.
+
+    Args:
+        tokenizers: what was chosen for each side.
+    """
     name = header["objective"]
     flags = [f"--dataset_path {path}"]
-    for flag, value in tokenizer.to_dict().items():
-        if value is not None and value != getattr(TokenizerOptions(), flag):
-            flags.append(f"--{flag} {str(value).lower() if isinstance(value, bool) else value}")
+    for tokenizer in tokenizers:
+        for flag, value in tokenizer.to_dict().items():
+            if value is not None and value != getattr(type(tokenizer)(), flag):
+                flags.append(f"--{flag} {str(value).lower() if isinstance(value, bool) else value}")
     flags += [f"--config_path {CONFIGS[name]}", "--output_model_path models/output_model.bin"]
     flags.append(f"--data_processor {name} --target {' '.join(DATA_PROCESSORS[name])}")
     if name == "prefixlm":
