@@ -20,7 +20,7 @@ from uer.targets.vocabulary import soft_vocabulary_term
 
 def token_term(loss_sum: Tensor, tokens: Tensor) -> Term:
     """A loss that is summed over tokens [N, …], each of which is one prediction without right and wrong."""
-    count = torch.tensor(len(tokens), device=loss_sum.device)
+    count = torch.full((), len(tokens), device=loss_sum.device)
     return Term(loss_sum, count, -count)
 
 

@@ -43,4 +43,4 @@ class RtdTarget(RtdHead):
         logits = at_least_fp32(self.logits(chosen))
         loss = F.binary_cross_entropy_with_logits(logits, replaced.to(logits.dtype), reduction="sum")
         right = (logits > 0) == replaced.bool()
-        return {"rtd": Term(loss, torch.tensor(replaced.numel(), device=loss.device), right.sum())}
+        return {"rtd": Term(loss, torch.full((), replaced.numel(), device=loss.device), right.sum())}

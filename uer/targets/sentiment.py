@@ -74,4 +74,4 @@ class PairTarget(nn.Module):
         loss = F.softplus(logits).sum() - own.masked_fill(~once, 0.0).sum()
         with torch.no_grad():
             correct = ((own > 0) | ~there).all(dim=-1).sum()
-            return {"pair": Term(loss, torch.tensor(len(row), device=logits.device), correct)}
+            return {"pair": Term(loss, torch.full((), len(row), device=logits.device), correct)}

@@ -55,7 +55,7 @@ def vocabulary_term(
     loss, correct = _VocabularyLoss.apply(
         hidden, output.weight, output.bias, labels, label_smoothing, train, look
     )
-    return Term(loss, torch.tensor(labels.numel(), device=labels.device), correct)
+    return Term(loss, torch.full((), labels.numel(), device=labels.device), correct)
 
 
 class _Begun(NamedTuple):
@@ -203,7 +203,7 @@ def soft_vocabulary_term(
     loss, correct = _SoftLoss.apply(
         hidden, output.weight, output.bias, wanted, wanted_output, temperature, train
     )
-    return Term(loss, torch.tensor(len(hidden), device=hidden.device), correct)
+    return Term(loss, torch.full((), len(hidden), device=hidden.device), correct)
 
 
 class _SoftLoss(torch.autograd.Function):

@@ -70,7 +70,7 @@ class ChoiceModel(BodyModel):
         logits, gold = self.logits(inputs, layout=layout), labels["choice"]
         loss = F.cross_entropy(logits, gold, reduction="sum")
         correct = (logits.detach().argmax(dim=1) == gold).sum()
-        return {"choice": Term(loss, torch.tensor(len(gold), device=gold.device), correct)}
+        return {"choice": Term(loss, torch.full((), len(gold), device=gold.device), correct)}
 
 
 @dataclass

@@ -69,7 +69,7 @@ def classification_term(logits: Tensor, labels: Inputs, soft_alpha: float = 0.5)
         loss = soft_alpha * distance + (1 - soft_alpha) * loss
     if "weight" in labels:
         loss = loss * labels["weight"]
-    count = torch.tensor(gold.numel(), device=gold.device)
+    count = torch.full((), gold.numel(), device=gold.device)
     return Term(loss.sum(), count, (logits.detach().argmax(dim=1) == gold).sum())
 
 

@@ -80,7 +80,7 @@ class DistilledClassifier(ClassifierModel):
         with torch.no_grad():
             wanted = self.teacher.head(pool(self.teacher.pooling, run.teacher.hidden, seg, layout))
         distance = guess_distance(logits, wanted, self.temperature)
-        count = torch.tensor(gold.numel(), device=gold.device)
+        count = torch.full((), gold.numel(), device=gold.device)
         right = (logits.detach().argmax(dim=1) == gold).sum()
         terms = {"soft": Term(distance, count, right, 1 - self.hard_share)}
         if self.hard_share:

@@ -64,7 +64,7 @@ class QaModel(BodyModel):
         both = [(logits[..., number], labels[name]) for number, name in enumerate(("start", "end"))]
         loss = sum(F.cross_entropy(given, gold, reduction="sum") for given, gold in both) / 2
         right = [given.detach().argmax(dim=1) == gold for given, gold in both]
-        count = torch.tensor(len(logits), device=logits.device)
+        count = torch.full((), len(logits), device=logits.device)
         return {"qa": Term(loss, count, (right[0] & right[1]).sum())}
 
 

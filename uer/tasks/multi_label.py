@@ -43,7 +43,7 @@ class MultiLabelModel(PooledModel):
         logits, gold = self.logits(inputs, layout=layout), labels["cls"]
         loss = F.binary_cross_entropy_with_logits(logits, gold, reduction="none").mean(dim=1).sum()
         correct = ((logits.detach() > 0) == (gold > 0)).all(dim=1).sum()
-        return {"cls": Term(loss, torch.tensor(len(gold), device=gold.device), correct)}
+        return {"cls": Term(loss, torch.full((), len(gold), device=gold.device), correct)}
 
 
 class MultiLabelTask(TextTask):

@@ -85,7 +85,7 @@ class NerModel(BodyModel):
         correct = (
             (self.crf.best(emissions.detach(), words.real) == gold).masked_fill(~words.real, True).all(1)
         )
-        return {"ner": Term(loss, torch.tensor(len(tags), device=tags.device), correct.sum())}
+        return {"ner": Term(loss, torch.full((), len(tags), device=tags.device), correct.sum())}
 
     def predict(self, inputs: Inputs) -> Tensor:
         """The best tags, [B, L]; only those at the first token of a word mean something."""

@@ -176,7 +176,7 @@ class PromptModel(Model):
         rest = torch.full_like(logits[:, :1], float(np.log(max(others, 1e-30))))
         loss = F.cross_entropy(torch.cat([logits, rest], dim=1), gold, reduction="sum")
         correct = (logits.detach().argmax(dim=1) == gold).sum()
-        return {"cls": Term(loss, torch.tensor(len(gold), device=gold.device), correct)}
+        return {"cls": Term(loss, torch.full((), len(gold), device=gold.device), correct)}
 
 
 class PromptTask:

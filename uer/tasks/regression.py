@@ -31,7 +31,7 @@ class RegressionModel(PooledModel):
     def forward(self, inputs: Inputs, labels: Inputs, *, layout: LayoutChoice = "auto") -> dict[str, Term]:
         """The term "cls": squared error against `labels["cls"]` [B]; nothing is counted as right."""
         predicted, gold = self.logits(inputs, layout=layout)[:, 0], labels["cls"]
-        count = torch.tensor(len(gold), device=gold.device)
+        count = torch.full((), len(gold), device=gold.device)
         return {"cls": Term(F.mse_loss(predicted, gold, reduction="sum"), count, torch.zeros_like(count))}
 
 

@@ -89,7 +89,7 @@ class SiameseModel(BodyModel):
         if self.classifier is not None:
             return {"cls": classification_term(outputs, labels)}
         loss = F.mse_loss(outputs[:, 0], labels["cls"], reduction="sum")
-        count = torch.tensor(len(outputs), device=loss.device)
+        count = torch.full((), len(outputs), device=loss.device)
         return {"cls": Term(loss, count, torch.zeros_like(count))}
 
 
