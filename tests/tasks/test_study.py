@@ -179,7 +179,8 @@ def test_the_page_stands_alone(tmp_path):
     write_search_page(tmp_path / "p.html", "model.search", "acc", trials, "python3 x --y 1", 40)
     page = (tmp_path / "p.html").read_text(encoding="utf-8")
     best = max(t["score"] for t in trials if t["score"] is not None)
-    assert "31 of 40 trials" in page and f"best acc {best:.4f}" in page and "python3 x --y 1" in page
+    assert "31 of 40 trials" in page and f"best acc {best:.4f}" in page
+    assert "<span>python3 x</span> <span>--y 1</span>" in page
     assert "Parallel coordinates" in page and page.count("<polyline") == 30 and 'class="heat"' in page
     assert "&lt;b&gt;" in page and "<script" not in page and "http" not in page.replace("http-equiv", "")
     write_search_page(tmp_path / "p.html", "m", "acc", trials[-1:], None, 40)

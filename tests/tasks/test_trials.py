@@ -140,7 +140,7 @@ def test_a_search_that_is_killed_and_the_command_that_is_pasted(folder):
     best = re.search(r"Best Acc. is: (0\.\d+)", again.stderr)[1]
     page = (folder.path / "model.bin.search" / "search.html").read_text(encoding="utf-8")
     assert "4 of 4 trials" in page
-    pasted = html.unescape(re.search("<pre>(.*?)</pre>", page, re.S)[1])
+    pasted = html.unescape(re.sub("<[^>]*>", "", re.search("<pre>(.*?)</pre>", page, re.S)[1]))
     assert pasted == again.stdout.strip().splitlines()[-1]
     plan = json.loads((folder.path / "model.bin.search" / "plan.json").read_text())
     pasted = pasted.replace("python3", shlex.quote(sys.executable), 1)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Mapping, Sequence
 from html import escape
 from pathlib import Path
@@ -17,7 +18,8 @@ CSS = """
 pre { white-space: pre-wrap; overflow-wrap: anywhere; background: var(--page); padding: 12px; margin: 0;
 border-radius: 8px; font-size: 13px } .heat td, .heat th { border: 1px solid var(--line); padding: 8px;
 text-align: center; font-weight: 400 } .heat td { color: #101828 } th { text-align: left; color: var(--soft);
-font-weight: 500; padding-right: 10px }
+font-weight: 500; padding-right: 10px } pre span { display: inline-block } svg text { paint-order: stroke;
+stroke: var(--card); stroke-width: 4px }
 """
 
 
@@ -40,7 +42,7 @@ def write_search_page(
     )
     body = [f'<h1>{escape(title)}</h1><div class="soft">{escape(state)}</div>']
     if command is not None:
-        body.append(_card("The best, ready to paste", f"<pre>{escape(command)}</pre>"))
+        body.append(_card("The best, ready to paste", f"<pre>{_pasted(command)}</pre>"))
     if len(scored) > 1 and names:
         body.append(_card("Parallel coordinates", _parallel(names, scored, metric, best)))
         if len(names) > 1:
@@ -53,6 +55,12 @@ def write_search_page(
             f"<title>{escape(title)}</title><style>{STYLE}{CSS}</style></head><body><main>"
             f"{''.join(body)}</main></body></html>\n"
         )
+
+
+def _pasted(command: str) -> str:
+    """A command as HTML; each flag stays with what it is given."""
+    parts = re.split(r" (?=--)", command)
+    return " ".join(f"<span>{escape(part)}</span>" for part in parts)
 
 
 def _card(title: str, inside: str) -> str:
@@ -92,7 +100,7 @@ def _parallel(names: list[str], trials: Sequence[Mapping[str, Any]], metric: str
         """The place of a value that lies at this share of its axis."""
         return TOP + (HEIGHT - TOP - BOTTOM) * (1 - share)
 
-    parts = []
+    parts, labels = [], []
     for number, (name, values) in enumerate(axes):
         x = LEFT + number * step
         parts.append(f'<line class="grid" x1="{x:.0f}" x2="{x:.0f}" y1="{TOP}" y2="{HEIGHT - BOTTOM}"/>')
@@ -103,14 +111,14 @@ def _parallel(names: list[str], trials: Sequence[Mapping[str, Any]], metric: str
             y = height(scales[number](value)) + 4
             side = ("end", -5) if number == len(axes) - 1 else ("start", 5)
             text = f'x="{x + side[1]:.0f}" y="{y:.0f}" text-anchor="{side[0]}"'
-            parts.append(f"<text {text}>{escape(word(value))}</text>")
+            labels.append(f"<text {text}>{escape(word(value))}</text>")  # in front of the lines
     for place in sorted(range(len(trials)), key=lambda place: trials[place]["score"]):
         shares = [scale(values[place]) for scale, (_, values) in zip(scales, axes)]
         line = " ".join(f"{LEFT + n * step:.1f},{height(share):.1f}" for n, share in enumerate(shares))
         top = trials[place] is best
         colour, width = ("#e0662f", 2.6) if top else (_colour(shares[-1]), 1.4)
         parts.append(f'<polyline points="{line}" fill="none" stroke="{colour}" stroke-width="{width}"/>')
-    return f'<svg viewBox="0 0 {WIDTH} {HEIGHT}" role="img">{"".join(parts)}</svg>'
+    return f'<svg viewBox="0 0 {WIDTH} {HEIGHT}" role="img">{"".join([*parts, *labels])}</svg>'
 
 
 def _cells(values: Sequence[Any]) -> tuple[list[str], list[int]]:
