@@ -125,14 +125,14 @@ def test_what_makes_no_sense(folder):
         train(folder, overflow="drop")
     with pytest.raises(ConfigError, match="--folds_num is 1; it must be a number greater than 1"):
         train(folder, folds_num=1)
+    predict = {"test_path": folder / "rows.tsv", "test_features_path": folder / "test.npy"}
+    infer = script("inference/run_classifier_cv_infer")
+    with pytest.raises(CheckpointError, match=r"none\.bin does not exist; name a model file"):
+        infer.main(words(**predict, load_model_path=folder / "none.bin"))
+    (folder.path / "bare.bin").write_bytes(b"weights without a word of what they are")
     with pytest.raises(ConfigError, match="has no companion folder"):
-        script("inference/run_classifier_cv_infer").main(
-            words(
-                load_model_path=folder / "none.bin",
-                test_path=folder / "rows.tsv",
-                test_features_path=folder / "test.npy",
-            )
-        )
+        infer.main(words(**predict, load_model_path=folder / "bare.bin"))
+    assert not (folder.path / "test.npy").exists()
 
 
 def test_a_killed_cross_validation_goes_on_at_its_fold(folder, monkeypatch, capsys):

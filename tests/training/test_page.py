@@ -206,7 +206,7 @@ def test_what_says_nothing_is_left_out(tmp_path):
     assert "Skipped" not in text.partition("<body>")[2]
     assert "Skipped updates" in page([{**RECORDS[0], "skipped": 2}])[0]
     folds, _ = page([], 0)  # of several runs: no steps, no bar, no empty rows
-    assert "steps" not in folds and 'class="bar"' not in folds and "charts\"></div>" not in folds
+    assert "steps" not in folds and 'class="bar"' not in folds and 'charts"></div>' not in folds
 
 
 def test_one_point_has_its_step():

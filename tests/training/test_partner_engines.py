@@ -50,6 +50,12 @@ CASES = {
     "students": ("mlm", "students"),
     "health": ("health", "health"),
 }
+WHERE = [
+    *(("taught", engine) for engine in ENGINES),
+    *(("layers", engine) for engine in ("zero2", "zero3")),
+    *(("students", engine) for engine in ("fsdp", "zero2")),
+    *(("health", engine) for engine in ("zero2", "zero3")),
+]
 STEPS, HALF = 6, 4
 
 
@@ -84,11 +90,10 @@ def folder(tmp_path_factory):
     try:
         assert run(pretrain.main, words("teacher.bin", 8, "mlm", "teacher")) == 0
         runs = []
-        for name, case in CASES.items():
-            if name != "health":
-                assert run(pretrain.main, words(f"{name}.bin", 8, *case)) == 0
-            for engine, flags in ENGINES.items():
-                runs.append(words(f"{name}-{engine}.bin", 4, *case, *flags))
+        for name in ("taught", "layers", "students"):
+            assert run(pretrain.main, words(f"{name}.bin", 8, *CASES[name])) == 0
+        for name, engine in WHERE:
+            runs.append(words(f"{name}-{engine}.bin", 4, *CASES[name], *ENGINES[engine]))
         runs.append(words("health.bin", 4, *CASES["health"]))
         # each goes on under the other engine
         for name, engine, source in (("taught", "zero3", "fsdp"), ("students", "fsdp", "zero2")):
@@ -100,8 +105,7 @@ def folder(tmp_path_factory):
     return path
 
 
-@pytest.mark.parametrize("engine", ENGINES)
-@pytest.mark.parametrize("name", CASES)
+@pytest.mark.parametrize(("name", "engine"), WHERE)
 def test_the_numbers_of_one_process(folder, name, engine):
     one, two = folder / f"{name}.bin", folder / f"{name}-{engine}.bin"
     records = [json.loads(line) for line in Path(f"{one}.run/metrics.jsonl").read_text().splitlines()]
@@ -122,7 +126,7 @@ def test_a_run_goes_on_under_another_engine(folder, name):
 
 def test_what_model_and_generator_share_stays_one_tensor(folder):
     word = "embedding.word.embedding.weight"
-    for name in ("health", *(f"health-{engine}" for engine in ENGINES)):
+    for name in ("health", "health-zero2", "health-zero3"):
         held = read_state(folder / f"{name}.bin-{STEPS}")
         assert torch.equal(held[word], held[f"generator.{word}"])
         found = losses(folder / f"{name}.bin", "loss_rtd")
