@@ -16,7 +16,15 @@ from uer.training.place import Place, meeting_point, place_of
 
 
 @pytest.fixture
-def gpus(monkeypatch):
+def current(monkeypatch):
+    """The GPUs that were made the current one."""
+    made = []
+    monkeypatch.setattr(devices.torch.cuda, "set_device", made.append)
+    return made
+
+
+@pytest.fixture
+def gpus(monkeypatch, current):
     """Pretend that so many GPUs are visible."""
     return lambda count: monkeypatch.setattr(devices.torch.cuda, "device_count", lambda: count)
 
@@ -27,10 +35,11 @@ def test_the_cpu_where_there_is_no_gpu(gpus, capsys):
     assert capsys.readouterr().out == "Using CPU mode for training.\n"
 
 
-def test_the_gpu_that_is_named_or_the_first(gpus):
+def test_the_gpu_that_is_named_or_the_first(gpus, current):
     gpus(2)
     assert choose_device(()) == torch.device("cuda", 0)
     assert choose_device((1,)) == torch.device("cuda", 1)
+    assert current == [0, 1], "events without a name belong to the current one"
 
 
 @pytest.mark.parametrize(

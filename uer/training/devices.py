@@ -77,6 +77,9 @@ def check_gpus(options: DistributedOptions) -> None:
 def choose_device(gpu_ranks: tuple[int, ...]) -> torch.device:
     """The device of a process by itself: the GPU of `--gpu_ranks`, else the first one, else the CPU.
 
+    A GPU becomes the one that events and streams without a name belong to: an event on another one would say
+    that a copy is done before it is.
+
     Raises:
         EnvironmentFault: there is no such GPU.
     """
@@ -94,6 +97,7 @@ def choose_device(gpu_ranks: tuple[int, ...]) -> torch.device:
             f"--gpu_ranks {_words(gpu_ranks)} asks for GPU {index} and this machine has {visible}; "
             "they count from 0."
         )
+    torch.cuda.set_device(index)
     return torch.device("cuda", index)
 
 
