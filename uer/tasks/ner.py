@@ -155,7 +155,7 @@ class NerTask:
             gold += [self.labels.id_of(tag, path, line) for tag in tags]
         how = self.overflow if training else scored(self.overflow)
         examples = self.encode(table.rows, how=how, path=str(path), lines=table.lines)
-        word = examples.tokens["word"]
+        word = examples.tokens["every" if self.crf else "word"]
         examples.tokens["ner"] = np.where(word < 0, IGNORE, np.array(gold, np.int64)[word])
         return examples
 
@@ -169,8 +169,9 @@ class NerTask:
     ) -> Examples:
         """Rows as windows of ids.
 
-        `tokens["word"]` is, at the first token of a word whose tag this window gives, the word's number
-        counted over all rows, else -1; `labels["row"]` is the row of each window.
+        `tokens["every"]` is, at the first token of a word, the word's number counted over all rows, else -1;
+        `tokens["word"]` the same for words whose tag this window gives; `labels["row"]` is the row of each
+        window. A field reads all words of a window, since it would take the first it reads for a beginning.
         """
         words = [split(row["text_a"]) for row in rows]
         counts = np.array([len(row) for row in words], np.int64)
@@ -226,7 +227,7 @@ class NerTask:
             np.concatenate([[0], sizes.cumsum()]),
             lengths[cut.row] > self.size,
             {"row": cut.row},
-            {"word": np.where(owned, word[places], -1)},
+            {"every": word[places], "word": np.where(owned, word[places], -1)},
         )
         if any(self.around):
             examples = surrounded(examples, *self.around)
@@ -236,7 +237,7 @@ class NerTask:
     def collate(self, examples: Examples, rows: np.ndarray) -> Batch:
         """A batch of some of the windows."""
         inputs = examples.padded(rows, self.tokenizer.pad_id)
-        inputs["first"] = (examples.grid(examples.tokens["word"], rows, -1) >= 0).astype(np.int64)
+        inputs["first"] = (examples.grid(examples.tokens["every"], rows, -1) >= 0).astype(np.int64)
         if "ner" not in examples.tokens:
             return Batch(inputs, {}, {}, rows)
         gold = examples.grid(examples.tokens["ner"], rows, IGNORE)
@@ -250,7 +251,7 @@ class NerTask:
     def score(self, metric: SpanF1, outputs: np.ndarray, batch: Batch, examples: Examples) -> None:
         """Feed the tags [B, L] of a batch to a metric."""
         word, row, tags = tagged(outputs, batch, examples)
-        metric.update(word, row, tags, batch.labels["ner"][batch.inputs["first"] > 0])
+        metric.update(word, row, tags, batch.labels["ner"][given_tags(batch, examples)])
 
     def cells(
         self,
@@ -281,11 +282,16 @@ def split(text: str) -> list[str]:
 def tagged(
     outputs: np.ndarray, batch: Batch, examples: Examples
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Number, row and predicted tag of every word in a batch, int64 [m] each."""
-    first = batch.inputs["first"] > 0
-    word = examples.grid(examples.tokens["word"], batch.ids, -1)[first]
-    row = np.broadcast_to(examples.labels["row"][batch.ids][:, None], first.shape)[first]
-    return word, row, outputs[first].astype(np.int64)
+    """Number, row and predicted tag of every word whose tag a batch gives, int64 [m] each."""
+    given = given_tags(batch, examples)
+    word = examples.grid(examples.tokens["word"], batch.ids, -1)[given]
+    row = np.broadcast_to(examples.labels["row"][batch.ids][:, None], given.shape)[given]
+    return word, row, outputs[given].astype(np.int64)
+
+
+def given_tags(batch: Batch, examples: Examples) -> np.ndarray:
+    """bool [B, L], where the words stand whose tags the windows of a batch give."""
+    return examples.grid(examples.tokens["word"], batch.ids, -1) >= 0
 
 
 def word_pieces(tokenizer: Any, words: Sequence[str], *, apart: bool = False) -> Ragged:
