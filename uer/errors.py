@@ -31,6 +31,10 @@ class EnvironmentFault(UerError):
     """The machine cannot do what was asked: no such device, full disk, read-only folder, missing package."""
 
 
+class MemoryFault(EnvironmentFault):
+    """Memory ran out in the course of training."""
+
+
 class DataError(UerError):
     """A fault in an input file.
 

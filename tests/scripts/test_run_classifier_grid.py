@@ -2,6 +2,7 @@
 
 import csv
 import random
+import re
 
 import pytest
 import torch
@@ -10,7 +11,9 @@ from tests.tasks.scripts import Folder, finetune, script, sentence, words
 from uer.config.finetune import GridOptions
 from uer.errors import ConfigError, DataError, UerError
 from uer.tasks import search as search_module
+from uer.tasks.classifier import ClassifierModel
 from uer.tasks.evaluations import Best
+from uer.tasks.finetune import Finetuning
 from uer.tasks.search import Setting, Trial, TrialTable, best_of, grid, search, search_key
 
 
@@ -156,6 +159,24 @@ def test_a_trial_that_fails_does_not_end_the_search(tmp_path, capsys):
     assert list(again.done) == SETTINGS[:1]  # failed trials are tried again
     faults.clear()
     assert search(SETTINGS, again, attempts(lambda setting: setting.learning_rate)).setting == SETTINGS[0]
+
+
+@pytest.mark.parametrize(("kind", "place"), [(ClassifierModel, "forward"), (Finetuning, "evaluate")])
+def test_a_trial_without_memory_does_not_end_the_search(folder, monkeypatch, capsys, kind, place):
+    """Wherever the memory ends: in training, or when the model is evaluated."""
+    inner, calls = getattr(kind, place), []
+
+    def greedy(*given, **more):
+        calls.append(place)
+        if len(calls) == 1:
+            torch.empty(1 << 60, dtype=torch.uint8)
+        return inner(*given, **more)
+
+    monkeypatch.setattr(kind, place, greedy)
+    assert run(folder, learning_rate_list=[1e-3], epochs_num_list=[1]) == 0
+    scores = trials(folder)
+    assert not scores[1e-3, 8, 1] and scores[1e-3, 16, 1]
+    assert re.search("failed.*(memory ran out|out of memory)", capsys.readouterr().out)
 
 
 def test_when_all_trials_fail(tmp_path):

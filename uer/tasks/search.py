@@ -18,10 +18,11 @@ from uer import __version__
 from uer.config.finetune import FinetuneOptions, GridOptions
 from uer.config.run import LogOptions
 from uer.config.training import OptimizerOptions, TrainOptions
-from uer.errors import DataError, UerError
+from uer.errors import DataError, MemoryFault, UerError
 from uer.tasks.evaluations import Best
 from uer.tasks.finetune import Finetuning, finetune, shuffled
 from uer.tasks.rows import Examples
+from uer.training.memory import is_out_of_memory
 from uer.utils.files import atomic_write, sha256
 from uer.utils.logging import logger
 
@@ -249,15 +250,22 @@ def _try(setting: Setting, attempt: Callable[[Setting], Best]) -> Trial:
     began = time.perf_counter()
     try:
         best = attempt(setting)
-    except torch.OutOfMemoryError as error:
-        return Trial(setting, None, 0, time.perf_counter() - began, str(error).splitlines()[0])
     except UerError as error:
-        if type(error) is not UerError:  # a fault of files or flags: every trial would meet it
+        if type(error) not in (UerError, MemoryFault):  # a fault of files or flags: every trial would meet it
             raise
         return Trial(setting, None, 0, time.perf_counter() - began, str(error))
+    except (RuntimeError, MemoryError) as error:
+        if not is_out_of_memory(error):
+            raise
+        return Trial(setting, None, 0, time.perf_counter() - began, without_memory(error))
     if not best.epoch:
         return Trial(setting, None, 0, time.perf_counter() - began, "no epoch had a score that is a number")
     return Trial(setting, best.score, best.epoch, time.perf_counter() - began)
+
+
+def without_memory(error: BaseException) -> str:
+    """Why a trial failed for which there was no memory, in one line."""
+    return f"out of memory: {str(error).splitlines()[0] if str(error) else 'no room left'}"
 
 
 def best_of(trials: Iterable[Trial]) -> Trial | None:

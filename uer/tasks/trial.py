@@ -26,8 +26,10 @@ from uer.tasks.finetune import finetune, shuffled
 from uer.tasks.labels import LabelMap
 from uer.tasks.predict import evaluate
 from uer.tasks.rows import Examples
+from uer.tasks.search import without_memory
 from uer.tasks.setup import pick_precision, start_config, start_weights
 from uer.tasks.study import Talk
+from uer.training.memory import is_out_of_memory
 from uer.training.run import Means
 from uer.training.workers import Workers
 from uer.utils.files import atomic_write
@@ -95,16 +97,12 @@ def run_trial(folder: str, pipe: Connection, params: Mapping[str, Any], place: i
         pipe.send(_trial(Path(folder), Talk(pipe), params, place))
     except _PrunedError:
         pipe.send(("pruned",))
-    except (torch.OutOfMemoryError, MemoryError) as error:
-        pipe.send(
-            ("failed", f"out of memory: {str(error).splitlines()[0] if str(error) else 'no room left'}")
-        )
     except UerError as error:
         pipe.send(("failed", str(error)))
-    except RuntimeError as error:  # the CPU's allocator says so in words only
-        if "can't allocate memory" not in str(error):
+    except (RuntimeError, MemoryError) as error:
+        if not is_out_of_memory(error):
             raise
-        pipe.send(("failed", f"out of memory: {str(error).splitlines()[0]}"))
+        pipe.send(("failed", without_memory(error)))
 
 
 def _trial(folder: Path, talk: Talk, params: Mapping[str, Any], place: int) -> tuple[Any, ...]:

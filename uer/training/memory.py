@@ -11,7 +11,7 @@ import psutil
 import torch
 from torch import nn
 
-from uer.errors import EnvironmentFault
+from uer.errors import MemoryFault
 
 M_TRIM_THRESHOLD, M_MMAP_MAX = -1, -4  # numbers of glibc's mallopt(3)
 
@@ -41,6 +41,14 @@ def recompute_layers(model: nn.Module, wanted: bool) -> None:
             module.gradient_checkpointing = wanted
 
 
+def recomputed(module: nn.Module) -> list[nn.Module]:
+    """The layers that a module computes twice when it is told to; none if it has none of that kind."""
+    if not hasattr(module, "gradient_checkpointing"):
+        return []
+    stack = module.transformer if hasattr(module, "transformer") else module.transformer_decoder
+    return list(stack) if isinstance(stack, nn.ModuleList) else [stack]
+
+
 def peak_memory(device: torch.device) -> int:
     """Bytes at the highest moment so far: of the tensors on a GPU, or of the whole process."""
     if device.type == "cuda":
@@ -53,11 +61,18 @@ def peak_memory(device: torch.device) -> int:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
 
 
-def out_of_memory(error: RuntimeError, device: torch.device) -> EnvironmentFault | None:
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether an error says that memory ran out; the CPU's allocator says so in words only."""
+    if isinstance(error, (torch.OutOfMemoryError, MemoryError, MemoryFault)):
+        return True
+    return isinstance(error, RuntimeError) and "can't allocate memory" in str(error)
+
+
+def out_of_memory(error: RuntimeError, device: torch.device) -> MemoryFault | None:
     """What to do about an allocation that failed; None when the error is another one."""
-    if not isinstance(error, torch.OutOfMemoryError) and "can't allocate memory" not in str(error):
+    if not is_out_of_memory(error):
         return None
-    return EnvironmentFault(
+    return MemoryFault(
         f"memory ran out ({peak_memory(device) / 1e9:.1f} GB were in use at most): type --batch_size auto "
         "(or --micro_batches N: the same batch in pieces), --gradient_checkpointing, or a smaller model; "
         "--dry_run says what a run takes."
