@@ -14,8 +14,10 @@ from hypothesis import strategies as st
 
 from tests.tasks.scripts import Folder, finetune, script, sentence
 from tests.tasks.trials import bowl
+from uer.config.finetune import GridOptions
 from uer.config.space import Range, parse_space
 from uer.errors import ConfigError, DataError, UerError
+from uer.opts.dialects import translate
 from uer.tasks.rows import Examples
 from uer.tasks.search_run import command_line, searchable
 from uer.tasks.study import Attempt, Study, best_attempt, places
@@ -137,6 +139,15 @@ def test_draws_from_ranges(tmp_path, how):
     assert best_attempt(attempts).score > -1
 
 
+@pytest.mark.parametrize("how", ["random", "tpe"])
+def test_a_search_that_goes_on_draws_anew(tmp_path, how):
+    """What was drawn before it was killed is not drawn, and trained, once more."""
+    space = {"x": Range("x", "uniform", (-3.0, 3.0)), "y": Range("y", "int", (1, 1000))}
+    for total in (3, 6, 9):
+        attempts = study(tmp_path, how=how, **space).run(bowl, total, 1)
+    assert len({(a.params["x"], a.params["y"]) for a in attempts}) == 9
+
+
 @pytest.mark.parametrize("pruner", ["median", "asha"])
 def test_pruners_give_up_what_falls_behind(tmp_path, pruner):
     values = (1.0, 1.1, 0.9, 1.2, 0.8, 9.0, 8.0)
@@ -238,11 +249,35 @@ def test_the_script_searches_and_the_best_command_reaches_its_score(folder, caps
             {"search": "tpe", "search_space": ["epochs_num=int(1,3)"], "epochs_num_list": [1]},
             "--epochs_num_list and --search_space both name epochs_num",
         ),
+        ({"search": "tpe", "best_metric": "f1"}, "f1.* acc, macro_f1"),
+        ({"search": "random", "early_stopping": "rouge1:2"}, "rouge1.* acc, macro_f1"),
     ],
 )
 def test_options_that_do_not_fit(folder, flags, message):
     with pytest.raises(ConfigError, match=message):
         finetune("run_classifier_grid", folder, **flags)
+
+
+def test_every_typed_flag_can_be_pasted():
+    """The classifier's script takes the command and understands what was typed for the search."""
+    grid, single = (script(f"finetune/{name}").COMMAND for name in ("run_classifier_grid", "run_classifier"))
+    values = {"embedding": "word_pos", "tgt_embedding": "word", "target": "bert", "batch_size": "8"}
+    left_out = {"help", "print_config", *GridOptions.names()}
+    typed = []
+    for action in grid.parser._actions:
+        if action.dest not in left_out and action.option_strings[0] == f"--{action.dest}":
+            word = "true" if action.metavar == "true|false" else "x"
+            kind = {int: "3", float: "0.5"}.get(action.type, word)
+            value = [] if action.nargs == 0 else [values.get(action.dest, kind)]
+            typed += [action.option_strings[0], *value]
+    assert len(typed) > 100
+    written = translate(grid.parser.written(typed), "--")
+    del written["print_config"]
+    pasted = shlex.split(command_line(written, {}))
+    again = translate(single.parser.written(pasted[2:]), "--")
+    del again["print_config"]
+    flags = {action.dest for action in single.parser._actions}
+    assert again == {name: value for name, value in written.items() if name in flags and value is not None}
 
 
 def test_the_command_line():

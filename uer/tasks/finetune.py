@@ -126,7 +126,7 @@ def finetune(
         eval_steps: evaluate every so many batches, whatever the options say.
         quiet: no line about batches and evaluations (trials of a search).
     """
-    period, patience = batches.period, _patience(task, options)
+    period, patience = batches.period, patience_of(task, options)
     run = Run(
         model,
         batches.get,
@@ -148,8 +148,12 @@ def finetune(
         return evaluations.train(every, saving=saving, attack=attack)
 
 
-def _patience(task: Task, options: RunOptions) -> Patience | None:
-    """What `--early_stopping` counts by; a wrong name of a metric ends the run here, not after an epoch."""
+def patience_of(task: Task, options: RunOptions) -> Patience | None:
+    """What `--early_stopping` counts by; a wrong name of a metric ends the run here, not after an epoch.
+
+    Raises:
+        ConfigError: the task has no such score.
+    """
     patience = None if options.patience is None else Patience(*options.patience)
     for name in (options.best_metric, patience and patience.metric):
         select(task.metric().scores(), name)

@@ -11,11 +11,12 @@ from typing import Any
 
 import torch
 
-from uer.config.finetune import GridOptions
+from uer.config.finetune import GridOptions, SingleTextOptions
 from uer.config.options import field_types
 from uer.config.space import Range, parse_space
+from uer.config.tokenizer import TokenizerOptions
 from uer.errors import ConfigError
-from uer.tasks.finetune import Finetuning
+from uer.tasks.finetune import Finetuning, patience_of
 from uer.tasks.rows import Examples
 from uer.tasks.search import search_key
 from uer.tasks.study import Attempt, Study, best_attempt, places
@@ -25,6 +26,8 @@ from uer.utils.logging import logger
 
 LISTS = ("batch_size", "learning_rate", "epochs_num")
 """the flags that UER's lists are of, in the order in which a grid goes through them"""
+OF_2021 = ("data_processor", "objective_2021")
+"""what `--target` of 2021 says besides targets; fine-tuning has no such flags"""
 
 
 def searchable() -> dict[str, type]:
@@ -83,6 +86,7 @@ def run_search(
         common: task, model and options of the run. train, dev: read once, for all trials.
     """
     run, task = common.options, common.task
+    patience_of(task, run)  # a wrong name of a metric would fail every trial
     space = read_space(options, written, run.seq_length)
     if run.overflow == "window" and "seq_length" in space:
         raise ConfigError(
@@ -157,13 +161,14 @@ def command_line(written: Mapping[str, Any], params: Mapping[str, Any]) -> str:
     Args:
         written: the flags that were typed for the search.
     """
-    plain = {name for group in GROUPS for name, (kind, many) in field_types(group).items() if kind is bool}
+    groups = (*GROUPS, SingleTextOptions, TokenizerOptions)
+    spelled = {entry.name for group in groups for entry in dataclasses.fields(group) if entry.default is True}
     words = ["python3", "finetune/run_classifier.py"]
     for name, value in {**written, **params}.items():
-        if name in GridOptions.names() or value is None:
+        if name in (*GridOptions.names(), *OF_2021) or value is None:
             continue
-        if name in plain:
-            words += [f"--{name}"] * bool(value)
+        if isinstance(value, bool) and name not in spelled:
+            words += [f"--{name}"] * value
         elif isinstance(value, (tuple, list)):
             words += [f"--{name}", *map(str, value)]
         else:

@@ -85,12 +85,7 @@ class Study:
         self.space, self.how = space, how
         self.distributions = {name: self._distribution(entry) for name, entry in space.items()}
         path.parent.mkdir(parents=True, exist_ok=True)
-        samplers, pruners = self.optuna.samplers, self.optuna.pruners
-        sampler = (
-            samplers.TPESampler(seed=seed, constant_liar=True)
-            if how == "tpe"
-            else samplers.RandomSampler(seed=seed)
-        )
+        pruners = self.optuna.pruners
         chosen = {
             "none": pruners.NopPruner,
             "median": lambda: pruners.MedianPruner(n_startup_trials=4),
@@ -101,7 +96,6 @@ class Study:
                 storage=f"sqlite:///{path}",
                 study_name=key,
                 direction="maximize",
-                sampler=sampler,
                 pruner=chosen,
                 load_if_exists=True,
             )
@@ -113,6 +107,14 @@ class Study:
                 path=path,
             ) from error
         self._take_up()
+        # The same seed again would draw again what was drawn before the search was killed.
+        self.study.sampler = self._sampler(seed + len(self.study.get_trials(deepcopy=False)))
+
+    def _sampler(self, seed: int) -> Any:
+        samplers = self.optuna.samplers
+        if self.how == "tpe":
+            return samplers.TPESampler(seed=seed, constant_liar=True)
+        return samplers.RandomSampler(seed=seed)
 
     def _distribution(self, entry: Range) -> Any:
         kinds = self.optuna.distributions
