@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from safetensors.numpy import load_file
 from seqeval.metrics.sequence_labeling import get_entities
+from sklearn.metrics import accuracy_score, f1_score
 
 from uer.metrics import SpanF1
 from uer.metrics.spans import Tags
@@ -81,6 +82,65 @@ def test_uers_rows(shared):
     tags = [[names[t].replace("[PAD]", "O") for t in side] for side in (gold, predicted)]
     per_row = [[[tag for tag, r in zip(side, rows) if r == row] for row in range(len(real))] for side in tags]
     assert metric.scores()["f1"] == pytest.approx(reference.f1_score(*per_row), abs=1e-8)
+
+
+SCHEMES = {"BMES": {"I": "M"}, "BILOU": {"E": "L", "S": "U"}, "BIOES": {}}
+WORDS = st.lists(st.tuples(st.integers(1, 4), st.sampled_from(["O", "X", "Y"])), min_size=1, max_size=5)
+
+
+def well_formed(spans):
+    """Tags of BIOES for spans of words."""
+    tags = []
+    for size, kind in spans:
+        inner = ["S"] if size == 1 else ["B", *"I" * (size - 2), "E"]
+        tags += ["O"] * size if kind == "O" else [f"{prefix}-{kind}" for prefix in inner]
+    return tags
+
+
+@pytest.mark.parametrize("scheme", SCHEMES)
+@given(gold=WORDS, guess=WORDS)
+@settings(max_examples=60, deadline=None)
+def test_bmes_and_bilou_are_bioes_in_other_words(scheme, gold, guess):
+    other = SCHEMES[scheme]
+    sides = [well_formed(spans) for spans in (gold, guess)]
+    size = min(map(len, sides))
+    sides = [side[:size] for side in sides]
+    typed = [[other.get(tag[0], tag[0]) + tag[1:] for tag in side] for side in sides]
+    names = ["O", *(f"{other.get(prefix, prefix)}-{kind}" for prefix in "BIES" for kind in "XY")]
+    metric = SpanF1(names)
+    assert metric.tags.spans_words and not metric.tags.strange
+    ids = [[names.index(tag) for tag in side] for side in typed]
+    metric.update(np.arange(size), np.zeros(size, int), ids[1], ids[0])
+    assert metric.scores()["f1"] == pytest.approx(reference.f1_score([sides[0]], [sides[1]]), abs=1e-8)
+
+
+def test_bare_prefixes_are_the_tags_of_word_segmentation():
+    metric = SpanF1(["B", "E", "M", "S", "[PAD]"])
+    gold, guess = [0, 2, 1, 3, 0, 1], [0, 2, 1, 0, 1, 3]  # ABC D EF against ABC DE F
+    metric.update(np.arange(6), np.zeros(6, int), guess, gold)
+    assert metric.scores()["precision"] == metric.scores()["recall"] == pytest.approx(1 / 3)
+    assert metric.report()[0].startswith("span: 0.333")
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_parts_of_speech_are_scored_word_by_word(seed):
+    """Also where one is called as a prefix is: M is a measure word in the Chinese treebank."""
+    names, rng = ["M", "NN", "VV", "[PAD]"], np.random.default_rng(seed)
+    gold, guess = rng.integers(0, 3, 30), rng.integers(0, 3, 30)
+    metric = SpanF1(names)
+    metric.update(np.arange(30), np.zeros(30, int), guess, gold)
+    assert not metric.tags.spans_words and metric.tags.types == ["M", "NN", "VV"]
+    scores = metric.scores()
+    assert scores["f1"] == pytest.approx(accuracy_score(gold, guess), abs=1e-8)
+    assert scores["macro_f1"] == pytest.approx(
+        f1_score(gold, guess, average="macro", zero_division=0), abs=1e-8
+    )
+
+
+def test_tags_without_a_prefix_beside_others_count_as_o():
+    tags = Tags(["O", "B-X", "I-X", "loc", "X-B", "[PAD]"])
+    assert tags.strange == ["loc", "X-B"] and tags.types == ["X"]
+    assert tags.spans(np.array([1, 2, 3, 4, 1]), np.zeros(5, int))[:, :2].tolist() == [[0, 1], [4, 4]]
 
 
 def test_nothing_at_all():

@@ -246,6 +246,22 @@ def test_64_rows_are_memorised(tmp_path, capsys, crf):
     ]
 
 
+def test_parts_of_speech_choose_the_best_model(tmp_path, capsys):
+    folder, rng, kinds = Folder(tmp_path), random.Random(5), {"a": "NN", "b": "VV", "c": "M"}
+    rows = [
+        [" ".join(words), " ".join(kinds[w] for w in words)]
+        for words in (rng.choices("abc", k=6) for _ in range(32))
+    ]
+    folder.table("rows.tsv", ["text_a", "label"], rows)
+    finetune("run_ner", folder, test_path=folder / "rows.tsv", epochs_num=8)
+    log = capsys.readouterr().err
+    assert "No tag begins with B-, I-, E- or S-, so each tag is scored by itself, word by word." in log
+    assert "VV: 1.000, 1.000, 1.000" in log.rsplit("Test set evaluation.")[-1]
+    folder.table("rows.tsv", ["text_a", "label"], [["a b", "b-x B-Y"]] * 4)
+    finetune("run_ner", folder, epochs_num=1)
+    assert "begin with none of B-, I-, E-, S- count as O in the score: b-x." in capsys.readouterr().err
+
+
 def test_inference_without_a_companion(tmp_path):
     folder = Folder(tmp_path)
     folder.table("rows.tsv", ["text_a", "label"], [["a b c", "O B-X I-X"]] * 4)

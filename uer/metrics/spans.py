@@ -1,4 +1,6 @@
-"""Scores of tagged sequences: precision, recall and F1 of whole spans (BIO, BIOES)."""
+"""Scores of tagged sequences: precision, recall and F1 of whole spans (BIO, BIOES, BMES, BILOU), or of tags
+that stand for single words (parts of speech).
+"""
 
 from __future__ import annotations
 
@@ -14,21 +16,47 @@ if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
 
 
+SAME = {"B": "B", "I": "I", "E": "E", "S": "S", "M": "I", "L": "E", "U": "S"}
+"""prefixes, in the words of BIOES; BMES calls the inside M, BILOU the end L and what stands alone U"""
+OUTSIDE = ("O", "[PAD]")
+
+
 class Tags:
-    """Tags like `B-LOC`, taken apart once: a prefix (B, I, E, S, O) and a type.
+    """Tags like `B-LOC`, taken apart once: a prefix (`SAME`, O) and a type.
 
     Args:
-        names: the tags in id order; one without a prefix that is known counts as O.
+        names: the tags in id order.
+
+    Attributes:
+        spans_words: whether there are prefixes, so that spans may be of several words: a tag with a type has
+            one, or all tags are prefixes. If not, each tag but O is a span by itself (parts of speech).
+        strange: among tags with prefixes those that have none; they count as O.
     """
 
     def __init__(self, names: Sequence[str]) -> None:
         self.names = list(names)
         split = [name.partition("-") for name in self.names]
-        known = [prefix in ("B", "I", "E", "S") for prefix, _, _ in split]
+        inner = [name not in OUTSIDE for name in self.names]
+        known = [prefix in SAME and name for name, (prefix, _, _) in zip(inner, split)]
+        typed = any(sign and prefix in SAME for prefix, sign, _ in split)
+        self.spans_words = typed or known == inner
+        self.strange = [name for name, a, b in zip(self.names, inner, known) if a and not b]
+        if not self.spans_words:
+            split, known, self.strange = [("S", "-", name) for name in self.names], inner, []
+        prefixes = [SAME.get(prefix) if inside else None for (prefix, _, _), inside in zip(split, known)]
         self.types = sorted({kind for (_, _, kind), inside in zip(split, known) if inside})
         self._type = np.array([self.types.index(k) if i else -1 for (_, _, k), i in zip(split, known)])
-        self._opens = np.array([prefix in ("B", "I") for prefix, _, _ in split])
-        self._goes_on = np.array([prefix in ("I", "E") for prefix, _, _ in split])
+        self._opens = np.array([prefix in ("B", "I") for prefix in prefixes])
+        self._goes_on = np.array([prefix in ("I", "E") for prefix in prefixes])
+
+    def remark(self) -> str | None:
+        """What is to be said where the tags are not those of spans alone."""
+        if not self.spans_words:
+            return "No tag begins with B-, I-, E- or S-, so each tag is scored by itself, word by word."
+        if not self.strange:
+            return None
+        shown = ", ".join(self.strange[:9])
+        return f"Tags that begin with none of B-, I-, E-, S- count as O in the score: {shown}."
 
     def spans(self, tags: NDArray, rows: NDArray) -> NDArray:
         """First place, last place and type of every span, int64 [m, 3].

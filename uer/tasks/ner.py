@@ -153,6 +153,8 @@ class NerTask:
                     line=line,
                 )
             gold += [self.labels.id_of(tag, path, line) for tag in tags]
+        if training and (remark := self.metric().tags.remark()):
+            logger.warning(remark)
         how = self.overflow if training else scored(self.overflow)
         examples = self.encode(table.rows, how=how, path=str(path), lines=table.lines)
         word = examples.tokens["every" if self.crf else "word"]
