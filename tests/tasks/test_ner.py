@@ -86,6 +86,15 @@ def test_a_word_of_several_pieces_has_its_tag_at_the_first(tmp_path, wordpiece):
     assert batch.counts == {"ner": 5}
 
 
+def test_wide_blanks_are_words(tmp_path, wordpiece):
+    """Tables of single characters have them; at the ends of a row too."""
+    task = NerTask(wordpiece, LabelMap(TAGS), seq_length=10)
+    path = write(tmp_path / "t.tsv", "text_a\tlabel\n\u3000 a \xa0\tO B-X I-X\n a b \tO O\n")
+    examples = task.read(path)
+    assert examples.ids.tolist() == [1, 5, 1, 5, 6]
+    assert examples.tokens["ner"].tolist() == [0, 1, 2, 0, 0]
+
+
 @pytest.mark.parametrize("crf", [False, True])
 def test_windows_give_every_word_its_tag_once(tmp_path, wordpiece, crf):
     rng = random.Random(1)

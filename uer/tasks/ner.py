@@ -277,8 +277,11 @@ class NerTask:
 
 
 def split(text: str) -> list[str]:
-    """Words or tags: what stands between single blanks; two blanks have an empty word between, as in UER."""
-    return text.strip().split(" ")
+    """Words or tags: what stands between single blanks; two blanks have an empty word between, as in UER.
+
+    Other signs of white space are words, at the ends too (UER takes them off there, and tags shift).
+    """
+    return text.strip(" ").split(" ")
 
 
 def tagged(
