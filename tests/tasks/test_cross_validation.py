@@ -82,7 +82,7 @@ def test_64_rows_are_memorised(tmp_path):
     folder, rng = Folder(tmp_path), random.Random(6)
     rows = [[rng.choice("xyz"), sentence(rng)] for _ in range(64)]
     folder.table("rows.tsv", ["label", "text_a"], rows)
-    train(folder, folds_num=4, epochs_num=35, batch_size=16, learning_rate=5e-3)
+    train(folder, folds_num=4, epochs_num=60, batch_size=16, learning_rate=5e-3)
     common = {"load_model_path": folder / "model.bin", "test_path": folder / "rows.tsv", "folds_num": 4}
     script("inference/run_classifier_cv_infer").main(words(**common, test_features_path=folder / "test.npy"))
     right = np.load(folder / "test.npy").argmax(axis=1) == ["xyz".index(row[0]) for row in rows]
