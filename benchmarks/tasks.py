@@ -168,7 +168,8 @@ def ner(data: Path, work: Path, options: BenchmarkOptions) -> list[Row]:
         work,
         [row[0].replace(" ", "") for row in (*rows, *test)],
         script="run_ner",
-        flags="--batch_size 16 --seq_length 128 --overflow window --crf_target",
+        flags="--batch_size 16 --seq_length 128 --overflow window --crf_target --learning_rate 2e-3 "
+        "--eval_steps 504",
         files=f"--train_path {work}/train.tsv --dev_path {work}/dev.tsv --test_path {work}/test.tsv",
         names=("f1", "precision", "recall"),
         options=options,
