@@ -198,6 +198,32 @@ def test_rules_that_leave_no_token(model, tokenizer):
             list(generator([[2, 9]]))
 
 
+@pytest.mark.parametrize("batch_size", [1, 64])
+def test_a_text_that_has_ended_needs_no_token(model, tokenizer, batch_size):
+    """The first prompt holds nine of the eleven tokens and has room for the other two."""
+    prompts = [[2, *range(10, 19), 5], [2, 5], [2, 6]]
+    options = DecodingOptions(top_k=1, no_repeat_ngram_size=1)
+    generator = Generator(
+        model, tokenizer, options, length=13, batch_size=batch_size, allowed=list(range(10, 21))
+    )
+    texts = [text.ids for (text,) in generator(prompts)]
+    assert sorted(texts[0]) == [19, 20]
+    assert [sorted(ids) for ids in texts[1:]] == [list(range(10, 21))] * 2
+
+
+def test_a_beam_without_a_token_is_left(gpt2, model, tokenizer):
+    """The others go on, as theirs; theirs fills the one that has no token with -1."""
+    prompt, allowed, settings = [2, 10], [10, 11], {"no_repeat_ngram_size": 2}
+    out = reference(
+        gpt2, prompt, new=4, num_beams=3, num_return_sequences=3, **settings,
+        prefix_allowed_tokens_fn=lambda *_: allowed,
+    )  # fmt: skip
+    expected = [ids for ids in (new_ids([row], prompt) for row in out) if -1 not in ids]
+    options = DecodingOptions(top_k=1, max_new_tokens=4, beam_size=3, samples_num=3, **settings)
+    (texts,) = Generator(model, tokenizer, options, length=100, allowed=allowed)([prompt])
+    assert [text.ids for text in texts] == expected and len(expected) == 2
+
+
 def test_more_tokens_than_positions(model, tokenizer):
     with pytest.raises(ConfigError, match=r"--seq_length is 193, but the model has 192 positions"):
         Generator(model, tokenizer, DecodingOptions(), length=193)

@@ -49,6 +49,21 @@ def test_greedy_in_a_batch_is_greedy_without_a_cache(name, words):
 
 
 @pytest.mark.parametrize("name", [*ONE_WAY, "prefixlm", *DECODERS])
+def test_texts_of_a_batch_fill_all_positions(name, words):
+    """A text that has ended waits among longer ones without passing the model's last position."""
+    model = small(name, target=("lm",))
+    prompts = [[2, *range(5, 31)], [2, 15], [2], [2, *range(8, 20)]]
+    for options in (DecodingOptions(top_k=1), DecodingOptions(top_k=0, seed=3, samples_num=2)):
+        found = []
+        for size in (1, 64):
+            texts = Generator(model, words, options, length=32, batch_size=size)(prompts)
+            found.append([[text.ids for text in copies] for copies in texts])
+        assert found[0] == found[1]
+        starts = [len(prompt) if model.decoder is None else 1 for prompt in prompts]
+        assert [len(copies[0]) for copies in found[0]] == [32 - start for start in starts]
+
+
+@pytest.mark.parametrize("name", [*ONE_WAY, "prefixlm", *DECODERS])
 def test_every_token_is_read_once(name, words):
     """So the cost is linear in the length: behind the prompts each step reads one token a row."""
     model = small(name, target=("lm",))

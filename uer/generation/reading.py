@@ -75,6 +75,9 @@ class CausalReader:
         self.ids, self.real = padded_left(prompts, pad_id)
         self.segment = 2 if model.config.mask == "causal_with_prefix" else 1
         self.position: Tensor | None = None
+        # A text that has ended stays among those that grow for a while: it must not count beyond the table.
+        limit = positions_limit(model.embedding)
+        self.last = limit - 1 if limit is not None and room > limit else None
 
     def start(self) -> Tensor:
         """Read the prompts; the logits [B, V] of the first token after each."""
@@ -85,6 +88,8 @@ class CausalReader:
     def step(self, ids: Tensor) -> Tensor:
         """Read one more token of each row, ids [B]; the logits [B, V] of the one after it."""
         self.position = self.position + 1
+        if self.last is not None:
+            self.position.clamp_(max=self.last)
         ids = ids[:, None]
         return self._read(ids, torch.full_like(ids, self.segment), self.position)
 

@@ -55,11 +55,7 @@ class Rules:
             self.banned[torch.as_tensor(sorted({*allowed, *self.end_ids}), dtype=torch.long)] = False
 
     def apply(self, logits: Tensor) -> Tensor:
-        """Logits (or log-probabilities) [B, V] → the same with the rules applied.
-
-        Raises:
-            ConfigError: the rules forbid every token.
-        """
+        """Logits (or log-probabilities) [B, V] → the same with the rules applied."""
         penalty = self.options.repetition_penalty
         if self.seen is not None:
             logits = torch.where(
@@ -72,12 +68,27 @@ class Rules:
             logits[:, self.end_ids] = FORBIDDEN
         if self.banned is not None:
             logits = logits.masked_fill(self.banned, FORBIDDEN)
-        if (self.banned is not None or self.history is not None) and logits.amax(dim=1).isneginf().any():
+        return logits
+
+    @property
+    def may_forbid_all(self) -> bool:
+        """Whether a row may be left without a token."""
+        return self.banned is not None or self.history is not None
+
+    def check(self, ruled: Tensor) -> None:
+        """Raise when a row has no token left.
+
+        Args:
+            ruled: logits [B, V], rules applied.
+
+        Raises:
+            ConfigError: the rules forbid every token.
+        """
+        if self.may_forbid_all and ruled.amax(dim=1).isneginf().any():
             raise ConfigError(
                 f"after {self.steps} tokens --no_repeat_ngram_size and --allowed_tokens_path leave no token "
                 "to choose; raise the size, allow more tokens or lower --seq_length."
             )
-        return logits
 
     def append(self, ids: Tensor) -> None:
         """Each row grew by one token, ids [B]."""

@@ -99,7 +99,9 @@ def draw(
     open_rows = set(live)
     shortest = rules.options.min_new_tokens
     while True:
-        ids = chooser.choose(rules.apply(logits))
+        ruled = rules.apply(logits)
+        rules.check(ruled)
+        ids = chooser.choose(ruled)
         rules.append(ids)
         chances = _log_probs(logits, ids) if log_probs else [None] * len(ids)
         for place, token in enumerate(ids.tolist()):
@@ -113,8 +115,9 @@ def draw(
                 show(every[row])
         if not open_rows:
             return every
-        # Taking finished rows out copies what the caches hold, so it waits until that pays.
-        if len(open_rows) <= len(live) // 2:
+        # Taking finished rows out copies what the caches hold, so it waits until that pays, or until such a
+        # row might run out of tokens.
+        if len(open_rows) <= len(live) // 2 or (rules.may_forbid_all and len(open_rows) < len(live)):
             places = [place for place, row in enumerate(live) if row in open_rows]
             live = [live[place] for place in places]
             kept = torch.tensor(places, device=ids.device)
@@ -211,6 +214,8 @@ def beam_search(
             scores, places = part.flatten().topk(min(offered, part.numel()))
             parents = (places // part.shape[1]).tolist()
             parents = beams.advance(scores.tolist(), parents, (places % part.shape[1]).tolist(), met_late)
+            if not parents and not beams.finished:
+                rules.check(part)
             if not beams.done:
                 rows += [offset + parent for parent in parents]
                 tokens += [text.ids[-1] for text in beams.open]
