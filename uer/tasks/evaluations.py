@@ -100,12 +100,18 @@ class Evaluations:
         patience = self.patience
         return {"best": asdict(self.best), "patience": patience and [patience.best, patience.waited]}
 
-    def keep(self) -> None:
-        """Save the model as it stands; every worker must call it."""
-        engine = self.run.engine
+    def keep(self, step: int) -> None:
+        """Save the model as it stands after `step` batches; every worker must call it.
+
+        Raises:
+            UerError: its weights are not all finite.
+        """
+        engine, workers = self.run.engine, self.run.means.workers
+        engine.check_finite(step)
         weights = None if engine.whole else engine.weights()
-        if self.run.means.workers.is_first:
+        if workers.is_first:
             self.save(weights)
+        workers.first_says(True)  # until it is there: all of them may read it next
 
     def evaluate(self, step: int) -> None:
         """Say, record and compare what the model is worth after `step` batches.
@@ -123,7 +129,7 @@ class Evaluations:
         if better or not self.best.epoch:  # before there is a best, the page shows the newest
             log.result("Development, the best evaluation", metric)
         if workers.first_says(better) and self.save is not None:
-            self.keep()
+            self.keep(step)
         if self.patience is not None and workers.first_says(self.patience.enough(scores)):
             raise _EnoughError
 
@@ -139,5 +145,5 @@ class Evaluations:
             logger.warning(
                 "No evaluation had a score that is a number, so none is the best; the last one is saved."
             )
-            self.keep()
+            self.keep(run.windows.total)
         return self.best

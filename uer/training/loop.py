@@ -364,11 +364,7 @@ class _Loop:
     def save(self) -> None:
         """A checkpoint of this moment."""
         self.judge(wait=True)
-        if not self.engine.finite():
-            raise UerError(
-                f"the weights are no longer finite at step {self.done}, so they are not saved; go on from an "
-                "earlier checkpoint (--resume) with a lower --learning_rate."
-            )
+        self.engine.check_finite(self.done)
         progress = {
             "skipped": self.skipped,
             "bad_in_a_row": self.bad_in_a_row,

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import torch
 from torch import Tensor, nn
 
+from uer.errors import UerError
 from uer.training.adversarial import Ground
 from uer.training.optimizers import gradient_norm, load_named_state, named_state
 from uer.training.workers import Workers
@@ -117,6 +118,18 @@ class Engine:
         """Whether all weights are finite, on all workers."""
         bad = ~torch.isfinite(nn.utils.get_total_norm(self.pieces()))
         return not bool(self.workers.any(bad.float()))
+
+    def check_finite(self, step: int) -> None:
+        """Refuse to keep weights after `step` batches that are no numbers; every worker must call it.
+
+        Raises:
+            UerError: not all of them are finite.
+        """
+        if not self.finite():
+            raise UerError(
+                f"the weights are no longer finite at step {step}, so they are not saved; go on from an "
+                "earlier checkpoint (--resume) with a lower --learning_rate."
+            )
 
     def weights(self) -> Tensors:
         """Copies in main memory of all weights, whole; every worker must call it, the first one gets them."""
