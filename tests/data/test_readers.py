@@ -55,6 +55,8 @@ def test_unicode_line_separators_do_not_end_a_line(tmp_path):
     ("data", "message"),
     [
         (b"", r"file.tsv: the file is empty; its first line must name the columns, as label<TAB>text_a\."),
+        (b"label,text_a\n1,x\n", r"file.tsv:1: .* 'label,text_a': columns are separated by commas here"),
+        (b"label\ttext_a\r1\tx\r", r"file.tsv:1: lines end at \\r alone \('label', 'text_a\\r1', 'x'\)"),
         (b"\xef\xbb\xbf", r"the file is empty"),
         (
             b"1\tgood\n",

@@ -167,6 +167,8 @@ def test_names_are_numbered_in_sorted_order(tmp_path):
         ("a\tx\nb\ty\n", 3, r"t.tsv: there are 2 labels \(a, b\), but --labels_num is 3"),
         ("a\tx\na\ty\n", None, "t.tsv: all rows have the label 'a'"),
         ("0\tx\n0\ty\n", None, "t.tsv: all rows have the label '0'"),
+        ("1\tx\n1\ty\n", None, "t.tsv: all rows have the label '1'"),
+        ("0\tx\n00\ty\n", 1, "t.tsv: all rows have the label '0'"),
         ("a\tx\n \ty\n", None, "t.tsv:3: the label is empty"),
         ("", None, "t.tsv: there is no row under the header"),
     ],

@@ -110,6 +110,17 @@ def _columns(
         if name in columns:
             continue
         got = ", ".join(repr(column[:40]) for column in columns[:8])
+        if len(columns) == 1 and name in columns[0].split(","):
+            raise DataError(
+                f"the first line holds {got}: columns are separated by commas here, and must be by TABs, "
+                "without quotes; convert the file.",
+                path=path,
+                line=1,
+            )
+        if "\r" in first[1]:
+            raise DataError(
+                f"lines end at \\r alone ({got}); convert the file with: tr '\\r' '\\n'.", path=path, line=1
+            )
         if not known & set(columns) and not any(suggestion(column, known) for column in columns):
             raise DataError(
                 f"the first line must name the columns ({'<TAB>'.join(required)}), and it holds {got}; "

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Sequence
 from pathlib import Path
+from typing import Any
 
 from uer.errors import DataError, suggestion
 
@@ -68,9 +69,15 @@ class LabelMap:
             first.setdefault(value, line)
         if not first:
             raise DataError("there is no row under the header.", path=path)
-        if all(INTEGER.fullmatch(value) for value in first):
-            integers = {int(value): line for value, line in first.items()}
-            return cls._enough(cls._integers(integers, path, labels_num), path, least)
+        integers = all(INTEGER.fullmatch(value) for value in first)
+        found: dict[Any, int] = {int(value): line for value, line in first.items()} if integers else first
+        if max(labels_num or 0, len(found)) < least:
+            raise DataError(
+                f"all rows have the label '{next(iter(found))}'; a classifier needs two labels at least.",
+                path=path,
+            )
+        if integers:
+            return cls(cls._integers(found, path, labels_num), path)
         names = sorted(first)
         if labels_num not in (None, len(names)):
             raise DataError(
@@ -78,7 +85,7 @@ class LabelMap:
                 "leave it out, or mend the labels.",
                 path=path,
             )
-        return cls._enough(names, path, least)
+        return cls(names, path)
 
     @staticmethod
     def _integers(first: dict[int, int], path: str | Path, labels_num: int | None) -> list[str]:
@@ -93,14 +100,6 @@ class LabelMap:
                     line=line,
                 )
         return list(map(str, range(count)))
-
-    @classmethod
-    def _enough(cls, names: Sequence[str], path: str | Path, least: int) -> LabelMap:
-        if len(names) < least:
-            raise DataError(
-                f"all rows have the label '{names[0]}'; a classifier needs two labels at least.", path=path
-            )
-        return cls(names, path)
 
     def id_of(self, value: str, path: str | Path, line: int) -> int:
         """The id of a label.
