@@ -31,8 +31,7 @@ def main(argv: list[str] | None = None) -> int:
 
     tokenizer = chosen_tokenizer(chosen)
     labels = read_labels(options.train_path, chosen.written.get("labels_num"), chosen.companion)
-    area = options.best_metric == "auc"
-    task = ClassifierTask(tokenizer, labels, **learning_options(chosen), area=area)
+    task = ClassifierTask(tokenizer, labels, **learning_options(chosen), area=options.area)
     build = partial(ClassifierModel.build, soft_alpha=chosen[ClassifierOptions].soft_alpha)
     prepared(chosen, task, build, head=HEAD, labels_num=len(labels)).run()
     return 0

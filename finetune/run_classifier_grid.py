@@ -41,8 +41,7 @@ def main(argv: list[str] | None = None) -> int:
     plans = planned(asked, options, chosen[TrainOptions], chosen[OptimizerOptions])
     tokenizer = chosen_tokenizer(chosen)
     labels = read_labels(options.train_path, chosen.written.get("labels_num"))
-    area = options.best_metric == "auc"
-    task = ClassifierTask(tokenizer, labels, **learning_options(chosen), area=area)
+    task = ClassifierTask(tokenizer, labels, **learning_options(chosen), area=options.area)
     build = partial(ClassifierModel.build, soft_alpha=chosen[ClassifierOptions].soft_alpha)
     common = prepared(chosen, task, build, head=HEAD, labels_num=len(labels))
     train, dev = task.read(options.train_path, training=True), task.read(options.dev_path)

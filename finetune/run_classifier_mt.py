@@ -29,8 +29,9 @@ def main(argv: list[str] | None = None) -> int:
     from uer.tasks.multi_task import HEAD, MultiFinetuning, MultiTask, MultiTaskModel
 
     tokenizer = chosen_tokenizer(chosen)
-    folders = [Path(folder) for folder in chosen[MultiTaskOptions].dataset_path_list]
-    settings = text_options(chosen, MultiTaskOptions)
+    options = chosen[MultiTaskOptions]
+    folders = [Path(folder) for folder in options.dataset_path_list]
+    settings = {**text_options(chosen, MultiTaskOptions), "area": options.area}
     tasks = [ClassifierTask(tokenizer, read_labels(folder / "train.tsv"), **settings) for folder in folders]
     task = MultiTask(tasks)
     build = partial(MultiTaskModel.build, sizes=task.sizes)

@@ -32,7 +32,7 @@ def main(argv: list[str] | None = None) -> int:
 
     tokenizer = chosen_tokenizer(chosen)
     prompt = read_prompt(prompts.prompt_path, prompts.prompt_id, tokenizer)
-    task = PromptTask(tokenizer, prompt, **length_options(options))
+    task = PromptTask(tokenizer, prompt, **length_options(options), area=options.area)
     build, labels_num = partial(PromptModel.build, answers=prompt.answers), len(task.labels)
     finetuning = prepared(chosen, task, build, files=PromptRunOptions, labels_num=labels_num)
     finetuning.config = finetuning.model.config  # its only target is mlm

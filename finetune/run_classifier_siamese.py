@@ -40,7 +40,7 @@ def main(argv: list[str] | None = None) -> int:
         **length_options(options),
         scale=1.0 if classes else read_scale(options.train_path),
         class_weights=head.class_weights,
-        area=options.best_metric == "auc",
+        area=options.area,
     )
     changes: dict[str, Any] = {"labels_num": len(labels) if classes else None}
     if (

@@ -250,7 +250,10 @@ def test_the_script_searches_and_the_best_command_reaches_its_score(folder, caps
             "--epochs_num_list and --search_space both name epochs_num",
         ),
         ({"search": "tpe", "best_metric": "f1"}, "f1.* acc, macro_f1"),
-        ({"search": "random", "early_stopping": "rouge1:2"}, "rouge1.* acc, macro_f1"),
+        (
+            {"search": "random", "early_stopping": "rouge1:2"},
+            "--early_stopping .rouge1. is unknown; choose from acc",
+        ),
     ],
 )
 def test_options_that_do_not_fit(folder, flags, message):

@@ -84,6 +84,11 @@ class RunOptions(Options):
         metric, count = EARLY_STOPPING.fullmatch(self.early_stopping).groups()
         return metric, int(count)
 
+    @property
+    def area(self) -> bool:
+        """Whether a flag asks for the area under the ROC curve, which keeps a number a row and label."""
+        return "auc" in (self.best_metric, self.patience and self.patience[0])
+
 
 @dataclass(frozen=True)
 class FinetuneOptions(RunOptions):

@@ -46,10 +46,10 @@ class Metric(Protocol):
         """The lines to log."""
 
 
-def select(scores: Mapping[str, float], name: str | None) -> float:
-    """The score that decides which model is the best: the one named `name`, or the first.
+def select(scores: Mapping[str, float], name: str | None, flag: str = "--best_metric") -> float:
+    """The score that decides which model is the best: the one that `flag` names, or the first.
 
     Raises:
         ConfigError: no such score.
     """
-    return next(iter(scores.values())) if name is None else pick(name, dict(scores), "--best_metric")
+    return next(iter(scores.values())) if name is None else pick(name, dict(scores), flag)

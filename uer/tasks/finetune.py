@@ -155,8 +155,9 @@ def patience_of(task: Task, options: RunOptions) -> Patience | None:
         ConfigError: the task has no such score.
     """
     patience = None if options.patience is None else Patience(*options.patience)
-    for name in (options.best_metric, patience and patience.metric):
-        select(task.metric().scores(), name)
+    scores = task.metric().scores()
+    select(scores, options.best_metric)
+    select(scores, patience and patience.metric, "--early_stopping")
     return patience
 
 

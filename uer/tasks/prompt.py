@@ -187,15 +187,22 @@ class PromptTask:
         seq_length: ids of a row; texts are cut so that the template stays whole.
         overflow: what happens to longer rows: in training see `uer.tasks.overflow.settle_overflow`; elsewhere
             they are cut too, or read in windows, each with the template.
+        area: score the area under the ROC curve of more than two labels too.
     """
 
     name = "prompt"
 
     def __init__(
-        self, tokenizer: Any, prompt: Prompt, *, seq_length: int, overflow: str = "truncate"
+        self,
+        tokenizer: Any,
+        prompt: Prompt,
+        *,
+        seq_length: int,
+        overflow: str = "truncate",
+        area: bool = False,
     ) -> None:
         self.tokenizer, self.prompt, self.labels = tokenizer, prompt, prompt.labels
-        self.seq_length, self.overflow = seq_length, overflow
+        self.seq_length, self.overflow, self.area = seq_length, overflow, area
         fixed = 2 + prompt.pairs + prompt.blanks
         fixed += sum(len(part) for part in prompt.parts if not isinstance(part, str))
         self.room = seq_length - fixed
@@ -272,7 +279,7 @@ class PromptTask:
 
     def metric(self, settled: bool = False) -> Classification:
         """A fresh metric."""
-        return Classification(self.labels.names)
+        return Classification(self.labels.names, area=self.area)
 
     def score(self, metric: Classification, outputs: np.ndarray, batch: Batch, examples: Examples) -> None:
         """Feed logits [B, C] of a batch to a metric."""
