@@ -14,7 +14,10 @@ from torch import Tensor
 from tests.models.golden import Case, furthest, load_case, loaded
 from tests.models.test_golden import MOST_ROUNDING, TOLERANCE, differences, rounding_of_uer
 from tests.tasks import golden_checks as task_checks
+from tests.training import golden_checks as training_checks
+from tests.training.golden_checks import apart
 from uer.config.model import POOLINGS
+from uer.generation.reading import CausalReader, PairReader
 from uer.layers.layout import Layout
 from uer.layers.pooling import pool
 from uer.models.build import build_body, build_model
@@ -30,9 +33,14 @@ def checker(meta: Mapping[str, Any]) -> tuple[Check | None, str]:
     of_task = task_checks.checker(meta)
     if of_task is not None:
         return of_task, ""
+    of_training = training_checks.checker(meta)
+    if of_training is not None:
+        return of_training, ""
     tensors = meta.get("tensors", {})
     if "keys" not in meta:
-        return None, "no model: an optimiser, a schedule, a metric, or weights of another case"
+        return None, "nothing that is known: no model, optimiser, schedule or metric"
+    if "out.first_logits" in tensors:
+        return written, ""
     if "out.first.features_0" in tensors and meta["config"].get("encoder") != "dual":
         return sentence_vectors, ""
     if "in.src_0" in tensors:
@@ -43,9 +51,9 @@ def checker(meta: Mapping[str, Any]) -> tuple[Check | None, str]:
         return encoder, ""
     if "in.pad.src" in tensors:
         return recurrence, ""
-    if any(name.endswith("logits") for name in tensors) and "generate" not in str(meta.get("script")):
+    if any(name.endswith("logits") for name in tensors):
         return head, ""
-    return None, "checked by the tests of its task"
+    return None, "nothing that is known"
 
 
 def whole_model(path: Path, folder: Path) -> dict[str, float]:
@@ -115,6 +123,30 @@ def _logits(state: Mapping[str, Tensor], task: str, vectors: Tensor) -> Tensor:
     names = [f"output_layers_{n}.{task}" if task else f"output_layer_{n}." for n in (1, 2)]
     first, second = ((state[f"{name}weight"], state[f"{name}bias"]) for name in names)
     return F.linear(torch.tanh(F.linear(vectors, *first)), *second)
+
+
+@torch.no_grad()
+def written(path: Path, folder: Path) -> dict[str, float]:
+    """What is written with the likeliest token each time: the first logits, by how much the best one leads,
+    and how many tokens are others.
+    """
+    case = load_case(path.with_suffix(""))
+    model = loaded(lambda config: build_model(config, case.meta["vocab_size"]), case, folder)
+    ids, pair = case["out.ids"][0].tolist(), "in.src" in case.tensors
+    if pair:
+        reader = PairReader(model, case["in.src"].tolist(), room=len(ids), pad_id=0, start_id=ids.pop(0))
+    else:
+        prompt = case["in.prompt"].tolist()
+        reader = CausalReader(model, prompt, room=len(prompt[0]) + len(ids), pad_id=0)
+    found, logits = {"tokens": 0.0, "margin": 0.0}, reader.start()
+    found["logits"] = apart(logits[0], case["out.first_logits"])
+    for token, margin in zip(ids, case["out.margin"]):
+        best, second = logits[0].topk(2).values
+        off = furthest(best - second, margin) / (1 + float(best.abs()))  # it is rounded as both are
+        found["margin"] = max(found["margin"], off)
+        found["tokens"] += float(int(logits[0].argmax()) != token)
+        logits = reader.step(torch.tensor([token]))
+    return found
 
 
 @torch.no_grad()

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
+import torch.nn.functional as F
 from safetensors.torch import load_file
 
 from tests.models.golden import furthest, load_case, loaded
-from uer.metrics import AnswerMatch, GroupRanking
+from uer.metrics import AnswerMatch, Confusion, Correlation, GroupRanking, Metric, SetMatch, SpanF1
+from uer.metrics.classification import label_scores
 from uer.tasks.body import task_body
 from uer.tasks.choice import ChoiceModel
 from uer.tasks.extractive_qa import QaModel
@@ -32,7 +35,8 @@ def checker(meta: Mapping[str, Any]) -> Check | None:
         return answers
     if "reciprocal_ranks" in meta and "in.plain.qid" in tensors:
         return ranks
-    return None
+    known = {name: check for name, check in METRICS.items() if name in tensors and "keys" not in meta}
+    return next(iter(known.values()), None)
 
 
 @torch.no_grad()
@@ -97,6 +101,77 @@ def ranks(path: Path, folder: Path) -> dict[str, float]:
     metric = GroupRanking()
     metric.update(range(len(qid)), qid, logits[:, 1], label == 1)
     return {"mrr": abs(metric.scores()["mrr"] - float(tensors["out.plain.mrr"][0]))}
+
+
+def confusion(path: Path, folder: Path) -> dict[str, float]:
+    """The matrix, the ratios of each label, and the lines of the log."""
+    meta, tensors = _read(path)
+    metric = Confusion(meta["labels_num"])
+    metric.update(tensors["in.logits"].numpy().argmax(axis=1), tensors["in.tgt"].numpy())
+    ratios = zip("pr", label_scores(metric.matrix)), (("f1", label_scores(metric.matrix)[2]),)
+    found = {name: _off(values, tensors[f"out.{name}"]) for pairs in ratios for name, values in pairs}
+    found["counts"] = _off(metric.matrix, tensors["out.confusion"])
+    return {**found, "acc": _off(metric.accuracy, tensors["out.acc"]), **_lines(metric, meta["lines"])}
+
+
+def label_sets(path: Path, folder: Path) -> dict[str, float]:
+    """The share of rows whose labels are all right."""
+    meta, tensors = _read(path)
+    metric = SetMatch([str(number) for number in range(meta["labels_num"])])
+    metric.update(tensors["in.logits"].double().sigmoid().numpy(), tensors["in.tgt"].numpy())
+    return {"acc": _off(metric.scores()["acc"], tensors["out.acc"]), **_lines(metric, meta["lines"])}
+
+
+def tags(path: Path, folder: Path) -> dict[str, float]:
+    """Spans where the tags are right: UER counts wrong ones otherwise, and by the size of its batches."""
+    meta, tensors = _read(path)
+    names = [*sorted(meta["label2id"], key=meta["label2id"].get), "[PAD]"]
+    real = tensors["in.seg"].numpy() > 0
+    rows, gold = np.nonzero(real)[0], tensors["in.gold"].numpy()[real]
+    metric = SpanF1(names)
+    metric.update(np.arange(len(gold)), rows, gold, gold)
+    begun = [names[gold[start]][0] == "B" for start in metric.tags.spans(gold, rows)[:, 0]]
+    scores, theirs = metric.scores(), "out.perfect.batch1"
+    found = {key: _off(scores[name], tensors[f"{theirs}.{key}"]) for key, name in zip(("p", "r", "f1"), PRF)}
+    found["spans"] = _off(sum(begun), tensors[f"{theirs}.gold_entities_num"])
+    return {**found, **_lines(metric, meta["lines"]["perfect.batch1"])}
+
+
+def correlations(path: Path, folder: Path) -> dict[str, float]:
+    """Spearman's correlation of numbers and of cosines, and the cosines."""
+    meta, tensors = _read(path)
+    given = {"regression": tensors["in.pred"][:, 0], "simcse": tensors["out.simcse_cosine"]}
+    said = {"regression": "Spearman corr: {:.4f}", "simcse": "Spearman's correlation: {:.4f}"}
+    cosines = F.cosine_similarity(tensors["in.features_0"], tensors["in.features_1"])
+    found = {"cosine": _off(cosines, tensors["out.simcse_cosine"])}
+    for name, values in given.items():
+        metric = Correlation(said[name])
+        metric.update(values.numpy(), tensors["in.tgt"].numpy())
+        found[name] = _off(metric.scores()["spearman"], tensors[f"out.{name}_spearman"])
+        found[f"{name} line"] = _lines(metric, meta["lines"][name])["lines"]
+    return found
+
+
+METRICS: dict[str, Check] = {
+    "out.confusion": confusion,
+    "out.acc": label_sets,
+    "out.perfect.batch1.f1": tags,
+    "out.regression_spearman": correlations,
+}
+"""by a tensor that only such a case has, in this order"""
+PRF = ("precision", "recall", "f1")
+
+
+def _off(ours: Any, theirs: torch.Tensor) -> float:
+    """The largest difference."""
+    values = theirs.double().numpy()
+    return float(np.abs(np.asarray(ours, np.float64).reshape(values.shape) - values).max())
+
+
+def _lines(metric: Metric, theirs: Sequence[str]) -> dict[str, float]:
+    """1 where the log does not end in UER's lines, whose figures of further scores may stand between."""
+    ours = metric.report()
+    return {"lines": float(not all(line in ours for line in theirs) or ours[-1] != theirs[-1])}
 
 
 def _read(path: Path) -> tuple[dict[str, Any], dict[str, torch.Tensor]]:
