@@ -114,6 +114,21 @@ def test_questions_without_an_answer():
     assert metrics.AnswerMatch("cmrc").scores() == {"avg": 0, "f1": 0, "em": 0}
 
 
+@pytest.mark.parametrize(
+    "prediction, golds, score",
+    [(None, ["the"], 100), ("a", [], 100), ("!", [], 100), (None, ["x", "a x"], 0)],
+)
+def test_squad_takes_no_answer_for_the_empty_text(prediction, golds, score):
+    """As its second version defines it; CMRC 2018 has an answer to every question."""
+    metric = metrics.AnswerMatch("squad")
+    metric.update(prediction, golds)
+    assert metric.scores() == {"avg": score, "f1": score, "em": score}
+    assert metric.skipped == (prediction is None)
+    metric = metrics.AnswerMatch("cmrc")
+    metric.update(prediction, golds)
+    assert metric.scores()["em"] == 0
+
+
 def test_an_unknown_kind():
     with pytest.raises(ConfigError, match=r"--qa_metric 'cmcr' is unknown; .*Did you mean 'cmrc'"):
         metrics.AnswerMatch("cmcr")

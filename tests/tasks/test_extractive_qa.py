@@ -120,7 +120,8 @@ def spans(score, start, end, null):
 def test_no_answer_is_decided_by_the_threshold():
     def answers(threshold):
         collector = AnswerCollector(count=2, threshold=threshold)
-        collector.bind([["x"]], lambda number, answer: "x" if answer.start >= 0 else "")
+        texts = {-1: "", 7: "x", 8: "y"}
+        collector.bind([["x"]], lambda number, answer: texts[answer.start])
         collector.update(np.array([0]), np.array([5]), spans([0.9, 0.1], [2, 3], [2, 4], 1.6))
         collector.update(np.array([0]), np.array([0]), spans([0.8, -np.inf], [7, 0], [7, 0], 1.4))
         return collector
@@ -131,6 +132,28 @@ def test_no_answer_is_decided_by_the_threshold():
     assert answers(0.6).scores()["em"] == 100 and answers(0.4).report() == [
         "Avg: 0.0000,F1:0.0000,EM:0.0000,Total:1,Skip:1"
     ]
+
+
+def test_the_best_answers_are_different_texts(tmp_path):
+    """An answer that stands in the text several times is listed once, with its best score and place."""
+    (tmp_path / "v.txt").write_text("\n".join(SPECIAL + LETTERS))
+    path = write(tmp_path / "q.json", squad("xyabxyabxy", question(0, [("xy", 4)])))
+    task = QaTask(
+        build_tokenizer("char", vocab_path=tmp_path / "v.txt"),
+        seq_length=14,
+        doc_stride=4,
+        max_answer_length=2,
+    )
+    examples = task.read(path)
+    assert examples.labels["start"].tolist() == [3 + 4]
+    logits = np.zeros((1, 14, 2), np.float32)
+    for at, score in ((0, 3.0), (4, 5.0), (8, 4.0), (2, 2.0)):  # xy three times, ab
+        logits[0, 3 + at, 0] = logits[0, 4 + at, 1] = score
+    metric = task.metric(count=3)
+    task.score(metric, logits, task.collate(examples, np.arange(1)), examples)
+    listed = metric.listed(0)
+    assert [answer["text"] for answer in listed[:1]] == ["xy"] and len({a["text"] for a in listed}) == 3
+    assert (metric.answers(0)[0].start, metric.answers(0)[0].end) == (4, 5)
 
 
 def test_the_head_is_that_of_transformers(tmp_path):

@@ -126,9 +126,14 @@ class AnswerMatch:
         self.total = self.skipped = 0
 
     def update(self, prediction: str | None, answers: Sequence[str]) -> None:
-        """Add a question. None predicts that there is no answer, which is right where `answers` is empty."""
+        """Add a question. None predicts that there is no answer, which is right where `answers` is empty.
+
+        SQuAD 2.0 compares no answer as the empty text, to which an article or a sign alone is equal.
+        """
         self.total += 1
         self.skipped += prediction is None
+        if self.definition is DEFINITIONS["squad"]:
+            prediction, answers = prediction or "", answers or [""]
         if prediction is None or not answers:
             right = prediction is None and not answers
             self.exact += right

@@ -61,8 +61,15 @@ class Answer(NamedTuple):
     end: int
 
 
+def _rank(answer: Answer) -> tuple[float, int, int]:
+    """Orders answers, the best first."""
+    return -answer.score, answer.start, answer.end
+
+
 class AnswerCollector:
     """The best answers of each question, gathered from its windows in any order; scored when all are there.
+
+    Of spans with one text the best stands for all, as in SQuAD's own lists.
 
     Args:
         count: answers kept of each question.
@@ -79,7 +86,7 @@ class AnswerCollector:
     ) -> None:
         self.count, self.threshold, self.match = count, threshold, match
         self.gold: Sequence[Sequence[str]] = ()
-        self._best: list[dict[tuple[int, int], float]] = []
+        self._best: list[dict[str, Answer]] = []
 
     def bind(self, gold: Sequence[Sequence[str]], text: Callable[[int, Answer], str]) -> None:
         """Say what the questions are, before the first update; again is of no effect.
@@ -99,16 +106,16 @@ class AnswerCollector:
             best = self._best[number]
             for score, start, end in zip(spans.score[row], spans.start[row], spans.end[row]):
                 if np.isfinite(score):
-                    span = (int(start + shift[row]), int(end + shift[row]))
-                    best[span] = max(best.get(span, -np.inf), float(score))
+                    answer = Answer(float(score), int(start + shift[row]), int(end + shift[row]))
+                    text = self.text(number, answer)
+                    best[text] = min(answer, best.get(text, answer), key=_rank)
             if len(best) > self.count:
-                kept = sorted(best.items(), key=lambda item: (-item[1], item[0]))[: self.count]
+                kept = sorted(best.items(), key=lambda item: _rank(item[1]))[: self.count]
                 self._best[number] = dict(kept)
 
     def answers(self, question: int) -> list[Answer]:
         """The answers of a question, the predicted one first, then by score."""
-        kept = sorted(self._best[question].items(), key=lambda item: (-item[1], item[0]))
-        found = [Answer(score, *span) for span, score in kept]
+        found = sorted(self._best[question].values(), key=_rank)
         null = Answer(float(self._null[question]), -1, -1)
         if not found:
             return [null]
