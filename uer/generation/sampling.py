@@ -75,8 +75,8 @@ class Rules:
         """Whether a row may be left without a token."""
         return self.banned is not None or self.history is not None
 
-    def check(self, ruled: Tensor) -> None:
-        """Raise when a row has no token left.
+    def checked(self, ruled: Tensor) -> Tensor:
+        """The same logits, in each row of which a token is left.
 
         Args:
             ruled: logits [B, V], rules applied.
@@ -89,6 +89,7 @@ class Rules:
                 f"after {self.steps} tokens --no_repeat_ngram_size and --allowed_tokens_path leave no token "
                 "to choose; raise the size, allow more tokens or lower --seq_length."
             )
+        return ruled
 
     def append(self, ids: Tensor) -> None:
         """Each row grew by one token, ids [B]."""

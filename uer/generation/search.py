@@ -99,9 +99,7 @@ def draw(
     open_rows = set(live)
     shortest = rules.options.min_new_tokens
     while True:
-        ruled = rules.apply(logits)
-        rules.check(ruled)
-        ids = chooser.choose(ruled)
+        ids = chooser.choose(rules.checked(rules.apply(logits)))
         rules.append(ids)
         chances = _log_probs(logits, ids) if log_probs else [None] * len(ids)
         for place, token in enumerate(ids.tolist()):
@@ -215,7 +213,7 @@ def beam_search(
             parents = (places // part.shape[1]).tolist()
             parents = beams.advance(scores.tolist(), parents, (places % part.shape[1]).tolist(), met_late)
             if not parents and not beams.finished:
-                rules.check(part)
+                rules.checked(part)
             if not beams.done:
                 rows += [offset + parent for parent in parents]
                 tokens += [text.ids[-1] for text in beams.open]

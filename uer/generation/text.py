@@ -14,6 +14,7 @@ from uer.errors import DataError
 from uer.generation.generate import Generated, Generator
 from uer.generation.search import Continuation
 from uer.tokenizers.base import Tokenizer
+from uer.tokenizers.folder import FolderTokenizer
 
 
 @dataclass(frozen=True)
@@ -122,7 +123,10 @@ class Writer:
 
     def __init__(self, tokenizer: Tokenizer, output_format: str, start: Sequence[int] | None = None) -> None:
         self.tokenizer, self.start, self.json = tokenizer, start, output_format == "jsonl"
-        self.pieces = tokenizer.name != "bpe" and "vocab_path" in tokenizer.files()
+        if isinstance(tokenizer, FolderTokenizer):
+            self.pieces = tokenizer.word_pieces() is not None
+        else:
+            self.pieces = tokenizer.name != "bpe" and "vocab_path" in tokenizer.files()
 
     def joined(self, ids: Sequence[int]) -> str:
         """The text of tokens in the text format."""
