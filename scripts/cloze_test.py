@@ -25,16 +25,16 @@ def main(argv: list[str] | None = None) -> int:
 
     from uer.data.readers import read_lines
     from uer.tasks.cloze import MASK, blank_one, fill, masked_language_model, with_blanks
+    from uer.tasks.output import text_writer
     from uer.tasks.saved import open_model
     from uer.tasks.table import chunks
-    from uer.utils.files import atomic_write
 
     tokenizer = chosen_tokenizer(chosen)
     described = chosen.companion is not None or "target" in chosen.written
     config = masked_language_model(chosen[ModelConfig], described=described)
     model = open_model(config, options.load_model_path, len(tokenizer))
     draw, length, written = random.Random(options.seed), options.seq_length, 0
-    with atomic_write(options.prediction_path) as file:
+    with text_writer(options.prediction_path) as file:
         for lines in chunks((line for _, line in read_lines(options.test_path) if line.strip()), 1024):
             texts = [
                 with_blanks(tokenizer, line, length)

@@ -189,6 +189,16 @@ def test_the_stream_shows_what_is_written(script, files, capsys, stop):
     assert capsys.readouterr().out == written + "\n"
 
 
+def test_from_a_pipe_into_a_pipe(script, files, capsys, monkeypatch):
+    written = generate(script, files, *GREEDY)
+    words = ["--load_model_path", str(files / "new.bin"), "--prediction_path", "-", *GREEDY]
+    with open(files / "prompt.txt", "rb") as prompt:
+        monkeypatch.setattr("sys.stdin", prompt)
+        capsys.readouterr()
+        assert run(script.main, [*words, "--test_path", "-"]) == 0
+    assert capsys.readouterr().out == written and not Path("-").exists()
+
+
 @pytest.mark.parametrize(
     ("argv", "prompts", "message"),
     [
@@ -206,6 +216,7 @@ def test_the_stream_shows_what_is_written(script, files, capsys, stop):
             "x",
             "--stream shows one text as it grows, --beam_size 2",
         ),
+        (["--stream", "--prediction_path", "-"], "x", "--prediction_path - writes them once more"),
         (["--top_kk", "2"], "x", "unknown flag '--top_kk'. Did you mean '--top_k'?"),
         (
             ["--target", "mlm"],

@@ -77,6 +77,8 @@ def test_blanks_have_the_probabilities_of_transformers(bert, tool, tmp_path):
     tool("cloze_test", test_path="in.txt", prediction_path="out.txt", topn=3, output_prob=True)
     lines = (tmp_path / "out.txt").read_text(encoding="utf-8").split("\n")
     assert lines[0] == "一丁[MASK]七[MASK]" and lines[3:] == ["", ""]
+    said = tool("cloze_test", test_path="in.txt", prediction_path="-", topn=3, output_prob=True).out
+    assert said.split("\n") == lines and not (tmp_path / "-").exists()
     with torch.no_grad():
         logits = model(torch.tensor([[2, 5, 6, 4, 8, 4, 3]])).logits[0]
     for line, place in zip(lines[1:3], (3, 5)):

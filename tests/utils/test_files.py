@@ -24,6 +24,13 @@ def test_a_file_is_replaced_whole_or_not_at_all():
     assert Path("a.txt").read_bytes() == b"new\n" and os.listdir() == ["a.txt"]
 
 
+def test_a_reader_of_the_screen_who_leaves_is_no_fault_of_the_file():
+    with pytest.raises(BrokenPipeError), atomic_write("f.txt") as file:
+        file.write("x")
+        raise BrokenPipeError
+    assert not Path("f.txt").exists()
+
+
 def test_a_pipe_is_written_to_and_stays():
     os.mkfifo("pipe")
     read = []

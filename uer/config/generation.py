@@ -16,10 +16,12 @@ class GenerationFiles(Options):
     """Generation: files and run."""
 
     load_model_path: str | None = option(None, "the language model", required=True, metavar="FILE")
-    test_path: str | None = option(None, "prompts, one a line", required=True, metavar="FILE")
+    test_path: str | None = option(
+        None, "prompts, one a line; -: standard input", required=True, metavar="FILE"
+    )
     prediction_path: str | None = option(
         None,
-        "what was generated; several prompts: blocks parted by an empty line",
+        "what was generated, -: to standard output; several prompts: blocks parted by an empty line",
         required=True,
         metavar="FILE",
     )
@@ -37,10 +39,15 @@ class GenerationFiles(Options):
     )
 
     def check(self) -> None:
-        """Scores need a place to be written to."""
+        """Scores need a place to be written to; the screen has room for a text once."""
         if self.output_scores and self.output_format != "jsonl":
             raise ConfigError(
                 "--output_scores needs --output_format jsonl; the text format has no place for them."
+            )
+        if self.stream and self.prediction_path == "-":
+            raise ConfigError(
+                "--stream shows the texts on the screen, where --prediction_path - writes them once more; "
+                "name a file, or leave --stream out."
             )
 
 

@@ -26,7 +26,9 @@ class ToolFiles(Options):
 class ClozeOptions(ToolFiles):
     """Filling of blanks."""
 
-    prediction_path: str = option(help="the answers go here", required=True, metavar="FILE")
+    prediction_path: str = option(
+        help="the answers go here; -: standard output", required=True, metavar="FILE"
+    )
     topn: int = positive(10, "likeliest tokens to write")
     output_prob: bool = option(False, "write token:probability instead of the token alone")
     seed: int = not_negative(7, "of the token that is masked where a line has no [MASK] of its own")

@@ -66,7 +66,7 @@ def write_texts(
     from uer.generation.generate import Generator
     from uer.generation.precision import ready
     from uer.generation.text import read_allowed, stream
-    from uer.utils.files import atomic_write
+    from uer.tasks.output import text_writer
 
     files, decoding = chosen[GenerationFiles], chosen[DecodingOptions]
     generator = Generator(
@@ -83,5 +83,5 @@ def write_texts(
         if files.stream
         else generator([prompt.ids for prompt in prompts])
     )
-    with atomic_write(files.prediction_path) as file:
+    with text_writer(files.prediction_path) as file:
         writer.write(file, prompts, texts)

@@ -40,6 +40,17 @@ class TableWriter:
 
 
 @contextlib.contextmanager
+def text_writer(path: str) -> Iterator[IO[str]]:
+    """The file `path`, which appears when all is written, or standard output."""
+    if path == PIPE:
+        yield sys.stdout
+        sys.stdout.flush()
+    else:
+        with atomic_write(path) as file:
+            yield file
+
+
+@contextlib.contextmanager
 def table_writer(path: str, keep: Sequence[str] = ()) -> Iterator[TableWriter]:
     """A writer to the file `path`, which appears when all is written, or to standard output.
 

@@ -80,6 +80,8 @@ def atomic_write(path: str | Path, mode: str = "w", *, sync: bool = True, **opti
         os.replace(temporary, path)
         if sync:
             fsync_folder(path.parent)
+    except BrokenPipeError:  # of whoever reads what is shown besides; a file has none
+        raise
     except OSError as error:
         raise write_fault(path, error) from error
     finally:
