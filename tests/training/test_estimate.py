@@ -16,6 +16,8 @@ from uer.config.training import OPTIMIZERS, OptimizerOptions, TrainOptions
 from uer.data.batch import IGNORE, Batch
 from uer.models.build import build_model
 from uer.models.initialize import initialize
+from uer.tasks.classifier import ClassifierModel
+from uer.tasks.ner import NerModel
 from uer.training import estimate as estimate_module
 from uer.training.estimate import (
     Estimate,
@@ -26,6 +28,7 @@ from uer.training.estimate import (
     product_rate,
     settle_pieces,
 )
+from uer.training.flops import recurrent_flops
 from uer.training.memory import recompute_layers
 from uer.training.optimizers import build_optimizer, named_state
 from uer.training.precision import Precision
@@ -40,39 +43,75 @@ KINDS = {
     "bert": {"embedding": ("word", "pos", "seg"), "target": ("mlm", "sp"), "tie_weights": True},
     "gpt": {"embedding": ("word", "pos"), "target": ("lm",), "mask": "causal"},
     "gru": {"embedding": ("word",), "target": ("mlm",), "encoder": "gatedcnn"},
+    "t5": {
+        **{"embedding": ("word",), "tgt_embedding": ("word",), "decoder": "transformer", "target": ("lm",)},
+        **{"relative_position_embedding": True, "layernorm": "t5", "layernorm_positioning": "pre"},
+    },
+    "lstm": {"embedding": ("word",), "target": ("mlm",), "encoder": "lstm"},
+    "classifier": {"embedding": ("word", "pos", "seg"), "target": ("mlm",)},
+    "ner": {"embedding": ("word", "pos", "seg"), "target": ("mlm",)},
 }
+TASKS = {
+    "classifier": lambda config: ClassifierModel.build(config.replace(labels_num=3), VOCAB),
+    "ner": lambda config: NerModel.build(config.replace(labels_num=5), VOCAB, crf=True),
+}
+WIDE = {"hidden_size": 256, "emb_size": 256, "feedforward_size": 1024, "heads_num": 4, "layers_num": 6}
 CONVOLUTIONS = {"kernel_size": 3, "block_size": 2}
 
 
-def model_and_batch(kind: str, count: int = 24):
+def model_and_batch(kind: str, count: int = 24, length: int = LENGTH, **more):
     """A model, and rows of many lengths."""
-    values = {**SIZES, "max_seq_length": LENGTH, "dropout": 0.1, "hidden_act": "gelu", **KINDS[kind]}
+    values = {**SIZES, "max_seq_length": length, "dropout": 0.1, "hidden_act": "gelu", **KINDS[kind], **more}
     if kind == "gru":
         values |= CONVOLUTIONS
-    model = build_model(ModelConfig.pick(values), VOCAB)
+    config = ModelConfig.pick(values)
+    model = TASKS[kind](config) if kind in TASKS else build_model(config, VOCAB)
     initialize(model)
     draw = np.random.default_rng(3)
-    lengths = draw.integers(LENGTH // 4, LENGTH + 1, count)
-    seg = (np.arange(LENGTH) < lengths[:, None]).astype(np.int64)
+    lengths = draw.integers(length // 4, length + 1, count)
+    seg = (np.arange(length) < lengths[:, None]).astype(np.int64)
     src = draw.integers(5, VOCAB, seg.shape) * seg
     some = np.where((draw.random(seg.shape) < 0.15) & (seg > 0), src, IGNORE)
-    labels = {"lm": np.where(seg > 0, src, IGNORE)} if kind == "gpt" else {"mlm": some}
-    if kind == "bert":
-        labels["sp"] = draw.integers(0, 2, count)
-    return model, Batch.counted({"src": src, "seg": seg}, labels, np.arange(count))
+    every, inputs = np.where(seg > 0, src, IGNORE), {"src": src, "seg": seg}
+    if kind == "t5":
+        inputs |= {"tgt_in": src[:, : length // 2], "tgt_seg": seg[:, : length // 2]}
+    if kind == "ner":
+        inputs["first"] = seg
+    labels = {
+        "bert": {"mlm": some, "sp": draw.integers(0, 2, count)},
+        "gpt": {"lm": every},
+        "t5": {"lm": every[:, : length // 2]},
+        "classifier": {"cls": draw.integers(0, 3, count)},
+        "ner": {"ner": np.where(seg > 0, src % 5, IGNORE)},
+    }
+    return model, Batch.counted(inputs, labels.get(kind, {"mlm": some}), np.arange(count))
 
 
-def measured(model, batch, precision, recompute=False):
-    """Operations of a step; bytes that torch still holds between its forward and backward pass.
+def uncounted(kind, batch) -> int:
+    """Operations of the LSTM kernel, which torch does not count: three layers, four gates, E + H numbers."""
+    rows = batch.inputs["seg"].sum(axis=1)
+    return 3 * 2 * 3 * 4 * 64 * (64 + 64) * len(rows) * rows.max() if kind == "lstm" else 0
+
+
+def real_tokens(batch) -> int:
+    """Of all sides."""
+    return sum(np.count_nonzero(x) for name, x in batch.inputs.items() if name.endswith("seg"))
+
+
+def measured(model, batch, precision):
+    """Operations of a step; bytes that torch still holds between its forward and backward pass; its peak,
+    where the gradients of an earlier batch are there already.
 
     The gradient of the output layer, which is made in the forward pass, is not among the activations.
     """
-    converted, heads = to_tensors(batch), 0
-    head = next(
-        m for name, m in model.named_modules() if name in ("target.mlm.linear_2", "target.lm.output_layer")
-    )
-    heads = sum(p.numel() * p.element_size() for p in head.parameters())
+    converted = to_tensors(batch)
+    names = ("target.mlm.linear_2", "target.lm.output_layer")
+    head = [p for name, m in model.named_modules() if name in names for p in m.parameters()]
+    heads = sum(p.numel() * p.element_size() for p in head)
     model.train()
+    with precision.autocast():
+        terms = model(converted.inputs, converted.labels)
+    sum(term.loss_sum for term in terms.values()).backward()
     with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as seen:
         with precision.autocast():
             terms = model(converted.inputs, converted.labels)
@@ -83,11 +122,15 @@ def measured(model, batch, precision, recompute=False):
     model.zero_grad()
     events = list(seen.profiler.kineto_results.events())
     between = next(event for event in events if event.name() == "between").start_ns()
-    memory = [event for event in events if event.name() == "[memory]" and event.start_ns() <= between]
+    memory = sorted(
+        ((event.start_ns(), event.nbytes()) for event in events if event.name() == "[memory]"),
+        key=lambda event: event[0],
+    )
+    peak = int(np.cumsum([size for _, size in memory]).max())
     with FlopCounterMode(display=False) as counter, precision.autocast():
         sum(t.loss_sum for t in model(converted.inputs, converted.labels).values()).backward()
     model.zero_grad()
-    return counter.get_total_flops(), sum(event.nbytes() for event in memory) - heads
+    return counter.get_total_flops(), sum(size for at, size in memory if at <= between) - heads, peak
 
 
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])
@@ -97,11 +140,22 @@ def test_operations_and_activations_are_what_is_then_measured(kind, precision):
     precision = Precision(precision)
     optimizer = build_optimizer(model, OptimizerOptions())
     found = estimate(model, batch, precision, optimizer, device=CPU)
-    flops, activations = measured(model, batch, precision)
-    assert found.flops == pytest.approx(flops, rel=0.15)
+    flops, activations, _ = measured(model, batch, precision)
+    assert found.flops == pytest.approx(flops + uncounted(kind, batch), rel=0.15)
     assert found.activations == pytest.approx(activations, rel=0.15)
     assert found.parameters == sum(p.numel() for p in model.parameters())
-    assert found.rows == 24 and found.tokens == int(batch.inputs["seg"].sum())
+    assert found.rows == 24 and found.tokens == real_tokens(batch)
+
+
+def test_operations_of_a_card_s_recurrent_layers_follow_their_shapes():
+    """All layers are one call there: [S, T, E], matrices and biases of each layer."""
+    counted = recurrent_flops()
+    weights = [(32, 5), (32, 8), (32,), (32,), (32, 8), (32, 8), (32,), (32,)]
+    forward = 2 * 3 * 7 * (32 * 5 + 3 * 32 * 8)
+    assert counted[torch.ops.aten._cudnn_rnn]((3, 7, 5), weights, 4, None) == forward
+    assert counted[torch.ops.aten._cudnn_rnn_backward]((3, 7, 5), weights, 4, (9,)) == 2 * forward
+    for kernel in counted:
+        assert next(iter(kernel.default._schema.arguments)).name == "input"
 
 
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])
@@ -124,9 +178,9 @@ def test_only_what_is_counted_is_left_out():
 @pytest.mark.parametrize("kind", KINDS)
 def test_operations_alone_take_one_pass_and_are_those_of_all_rows(kind):
     model, batch = model_and_batch(kind)
-    flops, _ = measured(model, batch, Precision("fp32"))
+    flops, *_ = measured(model, batch, Precision("fp32"))
     found = operations(model, batch, Precision("fp32"), device=CPU)
-    assert found == pytest.approx(flops / np.count_nonzero(batch.inputs["seg"]), rel=0.1)
+    assert found == pytest.approx((flops + uncounted(kind, batch)) / real_tokens(batch), rel=0.1)
     recompute_layers(model, True)
     again = operations(model, batch, Precision("fp32"), device=CPU)
     assert again == found, "layers computed twice count once"
@@ -146,17 +200,22 @@ def test_operations_follow_the_formula():
     assert found.flops == pytest.approx(flops, rel=0.15)
 
 
-def test_recomputed_layers_keep_less_and_compute_more():
-    model, batch = model_and_batch("bert")
-    optimizer = build_optimizer(model, OptimizerOptions())
+@pytest.mark.parametrize(
+    ("kind", "precision"), [("bert", "fp32"), ("gpt", "bf16"), ("t5", "fp32"), ("ner", "bf16")]
+)
+def test_recomputed_layers_keep_less_and_compute_more(kind, precision):
+    """What is kept until then, and the one layer that is being computed again: the peak of a step."""
+    model, batch = model_and_batch(kind, 8, 128, **WIDE)
+    precision, optimizer = Precision(precision), build_optimizer(model, OptimizerOptions())
     plain, saved = (
-        estimate(model, batch, Precision("fp32"), optimizer, device=CPU, recompute=recompute)
+        estimate(model, batch, precision, optimizer, device=CPU, recompute=recompute)
         for recompute in (False, True)
     )
     assert saved.activations < 0.5 * plain.activations and saved.flops > 1.2 * plain.flops
     model.train()
-    assert saved.activations == pytest.approx(measured(model, batch, Precision("fp32"))[1], rel=0.15)
-    utilisation = saved.machine(Precision("fp32")).flops_per_token
+    peak = measured(model, batch, precision)[2]
+    assert saved.activations == pytest.approx(peak, rel=0.15)
+    utilisation = saved.machine(precision).flops_per_token
     assert utilisation == pytest.approx(plain.flops_per_token, rel=0.1), "layers computed twice count once"
 
 

@@ -108,6 +108,12 @@ def test_what_an_engine_cannot_do_is_refused_before_anything_is_written(tmp_path
     assert not (tmp_path / "x.run").exists()
 
 
+def test_layers_that_are_not_there_cannot_be_computed_twice(tmp_path):
+    with pytest.raises(ConfigError, match="layers of transformers twice, and this model has none; leave it"):
+        ready(tmp_path / "x.run", gradient_checkpointing=True)
+    assert not (tmp_path / "x.run").exists()
+
+
 def test_workers_are_told_apart_by_options_facts_and_shapes():
     told = ready()._told
     assert "{'a': 1}" in told and "{'data': {'rows': 6}}" in told and "(30, " in told

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -26,7 +26,8 @@ from torch.utils.flop_counter import FlopCounterMode, flop_registry
 
 from uer.config.training import TrainOptions
 from uer.data.batch import Batch
-from uer.training.memory import recompute_layers
+from uer.training.flops import recurrent_flops
+from uer.training.memory import recompute_layers, recomputed
 from uer.training.precision import DTYPES, Precision
 from uer.training.runlog import Machine
 from uer.training.windows import rows_of, to_tensors
@@ -44,6 +45,8 @@ class Pass(NamedTuple):
     """of matrix products, forward and backward"""
     activations: float
     """bytes that the forward pass keeps for the backward one"""
+    layer: float
+    """those of them that the greatest layer keeps; 0 where layers keep nothing"""
 
 
 @dataclass(frozen=True)
@@ -140,9 +143,7 @@ def estimate(
         optimizer: over its parameters.
         recompute: layers keep no activations (`--gradient_checkpointing`).
     """
-    recompute_layers(model, recompute)
-    parts = [some_rows(batch, rows) for rows in SAMPLED]
-    small, large = (one_pass(model, part, precision, device) for part in parts)
+    small, large = (_sampled(model, some_rows(batch, n), precision, device, recompute) for n in SAMPLED)
     tokens = to_tensors(batch).tokens
     more = max(1, large.tokens - small.tokens)
     slope = (large.activations - small.activations) / more
@@ -161,6 +162,20 @@ def estimate(
         recompute=recompute,
         flops=large.flops + (large.flops - small.flops) / more * (tokens - large.tokens),
     )
+
+
+def _sampled(
+    model: nn.Module, batch: Batch, precision: Precision, device: torch.device, recompute: bool
+) -> Pass:
+    """A pass of training; where layers are computed twice, one of them has its activations at a time."""
+    recompute_layers(model, recompute)
+    found = one_pass(model, batch, precision, device)
+    if not recompute:
+        return found
+    recompute_layers(model, False)
+    layer = one_pass(model, batch, precision, device).layer
+    recompute_layers(model, True)
+    return found._replace(activations=found.activations + layer)
 
 
 def operations(model: nn.Module, batch: Batch, precision: Precision, *, device: torch.device) -> float:
@@ -203,27 +218,59 @@ class Unmultiplied(TorchDispatchMode):
 def one_pass(model: nn.Module, batch: Batch, precision: Precision, device: torch.device) -> Pass:
     """Forward and backward of a batch, counted but not multiplied; gradients are dropped again."""
     converted = to_tensors(batch).to(device)
-    weights = {param.untyped_storage().data_ptr() for param in model.parameters()}
-    kept: dict[int, int] = {}
-
-    def keep(tensor: Tensor) -> Tensor:
-        """Count a tensor that autograd keeps, unless it is a weight; each storage once."""
-        storage = tensor.untyped_storage()
-        if storage.data_ptr() not in weights:
-            kept[storage.data_ptr()] = storage.nbytes()
-        return tensor
-
     training = model.training
     model.train()
-    with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
-        with Unmultiplied(), FlopCounterMode(display=False) as counter:
-            with precision.autocast(), saved_tensors_hooks(keep, lambda tensor: tensor):
+    kept = _Kept(model)
+    with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []), kept.by_layers():
+        with Unmultiplied(), FlopCounterMode(display=False, custom_mapping=recurrent_flops()) as counter:
+            with precision.autocast(), saved_tensors_hooks(kept.keep, lambda tensor: tensor):
                 terms = model(converted.inputs, converted.labels)
                 loss = sum(term.loss_sum for term in terms.values())
             loss.backward()
     model.train(training)
     model.zero_grad(set_to_none=True)
-    return Pass(converted.tokens, float(counter.get_total_flops()), float(sum(kept.values())))
+    flops = float(counter.get_total_flops())
+    return Pass(converted.tokens, flops, float(sum(kept.sizes.values())), float(max(kept.layers, default=0)))
+
+
+class _Kept:
+    """What autograd keeps of a forward pass: bytes by storage, weights left out, and bytes of each layer."""
+
+    def __init__(self, model: nn.Module) -> None:
+        self.weights = {param.untyped_storage().data_ptr() for param in model.parameters()}
+        self.stack = [layer for module in model.modules() for layer in recomputed(module)]
+        self.sizes: dict[int, int] = {}
+        self.layers: list[int] = []
+        self.within = False
+
+    def keep(self, tensor: Tensor) -> Tensor:
+        """Count a tensor, each storage once."""
+        storage = tensor.untyped_storage()
+        place, size = storage.data_ptr(), storage.nbytes()
+        if place not in self.weights:
+            if self.within and place not in self.sizes:
+                self.layers[-1] += size
+            self.sizes[place] = size
+        return tensor
+
+    @contextlib.contextmanager
+    def by_layers(self) -> Iterator[None]:
+        """In the block each call of a layer is counted by itself."""
+
+        def enter(*_: Any) -> None:
+            self.layers.append(0)
+            self.within = True
+
+        def leave(*_: Any) -> None:
+            self.within = False
+
+        hooks = [layer.register_forward_pre_hook(enter) for layer in self.stack]
+        hooks += [layer.register_forward_hook(leave) for layer in self.stack]
+        try:
+            yield
+        finally:
+            for hook in hooks:
+                hook.remove()
 
 
 def optimizer_bytes(optimizer: torch.optim.Optimizer) -> int:

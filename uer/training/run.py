@@ -15,11 +15,13 @@ from torch import nn
 
 from uer.config.training import DistributedOptions, OptimizerOptions, TrainOptions
 from uer.data.batch import Batch
+from uer.errors import ConfigError
 from uer.training.adversarial import Attack
 from uer.training.ema import WeightAverage
 from uer.training.engines import build_engine
 from uer.training.estimate import dry_run, estimate, machine, operations, settle_pieces
 from uer.training.loop import Evaluating, Saving, fit
+from uer.training.memory import recomputed
 from uer.training.optimizers import build_optimizer
 from uer.training.precision import Precision
 from uer.training.report import Report
@@ -67,7 +69,7 @@ class Run:
 
     Raises:
         SystemExit: `--dry_run`: what the run would take has been said.
-        ConfigError: options that do not go together with the engine.
+        ConfigError: options that do not go together with the engine, or with the model.
         EnvironmentFault: workers were told different things.
         CheckpointError: the optimiser's state in `found` is of another model.
     """
@@ -90,6 +92,11 @@ class Run:
         self.precision, self.windows, self.quiet = precision, windows, quiet
         self.start = 0 if found is None else found.step
         self.progress = None if found is None else found.training["progress"]
+        if means.training.gradient_checkpointing and not any(map(recomputed, model.modules())):
+            raise ConfigError(
+                "--gradient_checkpointing computes layers of transformers twice, and this model has none; "
+                "leave it out, or type --micro_batches N to need less memory."
+            )
         workers, optimizer = means.workers, build_optimizer(model, means.optimization)
         shapes = [(name, tuple(param.shape)) for name, param in model.named_parameters()]
         self._told = f"{means.settings} {facts} {self.start} {precision.name} {windows} {shapes}"
