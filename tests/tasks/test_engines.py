@@ -37,7 +37,10 @@ CASES = {
     "fgm": ("--use_adv", "--adv_type", "fgm", "--fgm_epsilon", "0.5"),
     "pgd": ("--use_adv", "--adv_type", "pgd", "--pgd_epsilon", "0.5", "--accumulation_steps", "2"),
     "lora": (*LORA, "base.bin"),
+    # Pieces of few tokens and of many; a last batch of one row, of which the second worker has none.
+    "pieces": ("--micro_batches", "3", "--batch_size", "9", "--adam_bias_correction"),
 }
+TAGS = ("--crf_target", *(f"--{part}_path=tags.tsv" for part in ("train", "dev", "test")))
 HEADS = ("--adam_bias_correction", "--accumulation_steps", "2")
 # Batches of 9 of 37 rows: shares of two sizes, and at last one row, none of it the second worker's.
 COMPARED = ("--dev_path", "sts.tsv", "--test_path", "sts.tsv", "--batch_size", "9", "--pooling", "mean")
@@ -85,12 +88,18 @@ def files() -> None:
         Path(f"{name}.json").write_text(json.dumps({**SIZES, **config}))
     for stage in (1, 2, 3):
         zero = {"stage": stage, **({"offload_optimizer": {"device": "cpu"}} if stage == 2 else {})}
+        zero |= {"stage3_param_persistence_threshold": 0} if stage == 3 else {}
         Path(f"zero{stage}.json").write_text(json.dumps({"zero_optimization": zero}))
     for name, count in (("train.tsv", 37), ("dev.tsv", 12)):
         rows = [
             f"{int(any(word in row for word in WORDS[:3]))}\t{row}" for row in (text() for _ in range(count))
         ]
         Path(name).write_text("label\ttext_a\n" + "\n".join(rows) + "\n")
+    tags = [
+        f"{' '.join(draw.choice(['O', 'B-x', 'I-x']) for _ in row)}\t{' '.join(row)}\n"
+        for row in (text() for _ in range(37))
+    ]
+    Path("tags.tsv").write_text("label\ttext_a\n" + "".join(tags))
     Path("texts.tsv").write_text("text_a\n" + "".join(f"{text()}\n" for _ in range(37)))
     pairs = [f"{n % 5}\t{text()}\t{text()}\n" for n in range(37)]
     Path("sts.tsv").write_text("label\ttext_a\ttext_b\n" + "".join(pairs))
@@ -131,6 +140,9 @@ def folder(tmp_path_factory):
         for engine, more in ENGINES.items():
             words = [f"heads-{engine}.bin" if word == "heads.bin" else word for word in several]
             runs.append(["finetune/run_classifier_mt.py", *words, *more])
+        assert run(script("finetune/run_ner").main, tune("tags.bin", *TAGS)) == 0
+        for engine, more in ENGINES.items():
+            runs.append(["finetune/run_ner.py", *tune(f"tags-{engine}.bin", *TAGS, *more)])
         run(script(alone["infer"]).main, predict("classifier", "base.bin", "base.tsv"))
         runs.append(
             ["inference/run_classifier_deepspeed_infer.py", *predict("classifier", "deep.bin", "deep.tsv")]
@@ -174,6 +186,16 @@ def test_rows_are_compared_with_those_of_all_workers(folder, name, engine):
     for key in ("loss", "gradient_norm", "dev_spearman"):
         assert losses(two, key) == pytest.approx(losses(one, key), rel=1e-5), key
     assert len(losses(one)) >= 2 and losses(one, "gradient_norm")[0] > 0.1
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_tags_that_are_scored_as_sequences(folder, engine):
+    """Also on the test file, when the best weights were read again."""
+    one, two = folder / "tags.bin", folder / f"tags-{engine}.bin"
+    same(read_state(one), read_state(two), 1e-5)
+    assert losses(two) == pytest.approx(losses(one), rel=1e-5, abs=1e-7)
+    tested = [json.loads((Path(f"{file}.run") / "results.json").read_text())["Test"] for file in (one, two)]
+    assert tested[0] == tested[1]
 
 
 @pytest.mark.parametrize("engine", ENGINES)

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from uer.data.batch import Batch
 from uer.errors import DataError
-from uer.training.windows import Span, Windows, cut, due, fetch, to_tensors
+from uer.training.windows import Span, Windows, cut, due, fetch, rows_of, to_tensors
 
 
 def batch_of(step: int) -> Batch:
@@ -117,6 +117,20 @@ def test_a_batch_in_pieces_has_the_same_rows_and_counts(pieces):
     assert sum(part.counts.get("sp", 0) for part in parts) == whole.counts["sp"]
     (window,) = fetch(lambda step: whole, Windows(1).after(0), pieces=pieces)
     assert window.counts == whole.counts and len(window.batches) == len(parts)
+
+
+@pytest.mark.parametrize("pieces", [1, 3, 5])
+@pytest.mark.parametrize("rows", [0, 1, 2, 5])
+def test_workers_with_few_rows_have_as_many_pieces_as_the_others(rows, pieces):
+    src = np.arange(20).reshape(5, 4)
+    batch = Batch.counted({"src": src, "seg": src}, {"sp": np.array([1, 0, 1, 1, 2])}, np.arange(5))
+    batch = rows_of(batch, np.arange(rows)) if rows else batch.idle()
+    parts = cut(batch, pieces, fill=True)
+    live = max(1, min(pieces, rows))
+    assert len(parts) == max(pieces, 1) and [part.live for part in parts[live:]] == [False] * (pieces - live)
+    assert [*np.concatenate([part.ids for part in parts])] == list(range(rows))
+    assert sum(part.counts.get("sp", 0) for part in parts) == batch.counts["sp"]
+    assert all(len(part.inputs["src"]) for part in parts)
 
 
 def test_labels_of_packed_documents_go_with_their_rows():

@@ -20,6 +20,10 @@ class CRF(nn.Module):
         self.end_transitions = nn.Parameter(torch.empty(tags_num).uniform_(-0.1, 0.1))
         self.transitions = nn.Parameter(torch.empty(tags_num, tags_num).uniform_(-0.1, 0.1))
 
+    def forward(self, emissions: Tensor, real: Tensor, tags: Tensor | None = None) -> Tensor:
+        """`nll` of these tags, else the `best` ones: what engines that cut tensors put together for."""
+        return self.best(emissions, real) if tags is None else self.nll(emissions, tags, real)
+
     def nll(self, emissions: Tensor, tags: Tensor, real: Tensor) -> Tensor:
         """-log p(tags), fp32 [S].
 

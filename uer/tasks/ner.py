@@ -81,10 +81,9 @@ class NerModel(BodyModel):
             return {"ner": term(logits, layout.pack(tags))}
         emissions, words = self._of_words(logits, layout, inputs["first"])
         gold = words.to_sequences(words.pack(tags))
-        loss = self.crf.nll(emissions, gold, words.real).sum()
-        correct = (
-            (self.crf.best(emissions.detach(), words.real) == gold).masked_fill(~words.real, True).all(1)
-        )
+        loss = self.crf(emissions, words.real, gold).sum()
+        best = self.crf(emissions.detach(), words.real)
+        correct = (best == gold).masked_fill(~words.real, True).all(1)
         return {"ner": Term(loss, torch.full((), len(tags), device=tags.device), correct.sum())}
 
     def predict(self, inputs: Inputs) -> Tensor:
@@ -95,7 +94,7 @@ class NerModel(BodyModel):
         if self.crf is None:
             return layout.unpack(logits.argmax(dim=1))
         emissions, words = self._of_words(logits, layout, inputs["first"])
-        return words.unpack(words.from_sequences(self.crf.best(emissions, words.real)))
+        return words.unpack(words.from_sequences(self.crf(emissions, words.real)))
 
     @staticmethod
     def _of_words(logits: Tensor, layout: Layout, first: Tensor) -> tuple[Tensor, Layout]:

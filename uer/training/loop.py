@@ -170,7 +170,8 @@ class _Loop:
             keep_freed_memory()
         recompute_layers(self.model, self.options.gradient_checkpointing)
         pieces = int(self.options.micro_batches)
-        fetched = fetch(get_batch, spans, pin=device.type == "cuda", pieces=pieces)
+        several = self.workers.size > 1
+        fetched = fetch(get_batch, spans, pin=device.type == "cuda", pieces=pieces, fill=several)
         try:
             with listen() as stop, closing(fetched):
                 self.run(fetched, stop)
@@ -263,7 +264,7 @@ class _Loop:
         with self.precision.autocast(), self.workers.comparing(bool(batch.live)):
             terms: dict[str, Term] = self.engine.module(batch.inputs, batch.labels)
             if not batch.live:
-                terms = {name: Term(*(value * 0 for value in term)) for name, term in terms.items()}
+                terms = {name: Term(*(x * 0 for x in term[:3]), term.weight) for name, term in terms.items()}
             loss = sum(term.loss_sum * (weights[name] * term.weight) for name, term in terms.items())
         self.engine.backward(self.precision.scaled(loss), last=last)
         self.loss += loss.detach()

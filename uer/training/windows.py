@@ -160,26 +160,43 @@ def rows_of(batch: Batch, rows: np.ndarray) -> Batch:
     return replace(batch, inputs=inputs, labels=labels, ids=batch.ids[rows])
 
 
-def cut(batch: Batch, pieces: int) -> list[Batch]:
-    """A batch as so many batches of its rows, or as it has rows; the first one has the counts of all."""
-    if pieces == 1 or len(batch.ids) < 2:
-        return [batch]
-    places = np.array_split(np.arange(len(batch.ids)), min(pieces, len(batch.ids)))
-    first, *others = (rows_of(batch, rows) for rows in places)
-    return [first, *(replace(part, counts={}) for part in others)]
+def cut(batch: Batch, pieces: int, *, fill: bool = False) -> list[Batch]:
+    """A batch as so many batches of its rows, or as it has rows; the first one has the counts of all.
+
+    Args:
+        fill: where there are fewer rows, further pieces are a row that is not counted: workers that exchange
+            something in every pass must have as many of them.
+    """
+    rows, parts = len(batch.ids), [batch]
+    if pieces > 1 and rows > 1:
+        places = np.array_split(np.arange(rows), min(pieces, rows))
+        first, *others = (rows_of(batch, place) for place in places)
+        parts = [first, *(replace(part, counts={}) for part in others)]
+    if fill and len(parts) < pieces:
+        nothing = rows_of(batch, np.arange(1)).idle() if rows else batch
+        parts += [replace(nothing, counts={})] * (pieces - len(parts))
+    return parts
 
 
 def fetch(
-    get_batch: Callable[[int], Batch], spans: Iterator[Span], *, pin: bool = False, pieces: int = 1
+    get_batch: Callable[[int], Batch],
+    spans: Iterator[Span],
+    *,
+    pin: bool = False,
+    pieces: int = 1,
+    fill: bool = False,
 ) -> Iterator[Window]:
     """The windows one after another, made in a thread while the earlier ones are worked on.
 
-    Each batch comes in so many pieces. An error of `get_batch` is raised where its window would have come.
+    Each batch comes in so many pieces; `fill`: see `cut`. An error of `get_batch` is raised where its window
+    would have come.
     """
 
     def make(span: Span) -> Window:
         """All batches of a window."""
-        parts = [part for step in range(span.first, span.last) for part in cut(get_batch(step), pieces)]
+        parts = [
+            part for step in range(span.first, span.last) for part in cut(get_batch(step), pieces, fill=fill)
+        ]
         return Window(span, [to_tensors(part, pin) for part in parts])
 
     waiting: deque[Future[Window]] = deque()

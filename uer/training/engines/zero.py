@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from uer.errors import CheckpointError
+from uer.layers.attention import MultiHeadedAttention
 from uer.training.adamw import Wholes
 from uer.training.engines.base import Engine, Tensors, Update, clipping, copy_of
 from uer.training.engines.zero_attack import ZeroGround
@@ -79,6 +80,8 @@ class ZeroEngine(Engine):
         self.deepspeed = deepspeed
         if self.partly_used:
             self._part_groups()
+        if self.stage == 2:
+            self._project_apart()
         self.inner = self.optimizer.step
         self.optimizer.step = self._inner_step  # called by DeepSpeed, once a group
         self.outer, *_ = deepspeed.initialize(
@@ -86,6 +89,15 @@ class ZeroEngine(Engine):
         )
         self.zero = self.outer.optimizer
         return self.outer
+
+    def _project_apart(self) -> None:
+        """Stage 2 adds up the workers' gradients in the order in which they come, which must not depend on
+        the rows of a worker: attention takes its projections together where they are many.
+        """
+        for module in self.model.modules():
+            if isinstance(module, MultiHeadedAttention):
+                for linear in module.linear_layers:
+                    linear.register_forward_hook(lambda *_: None)  # so each is called by itself
 
     def _part_groups(self) -> None:
         """Each weight in a group by itself, and note taken of those that get a gradient."""
@@ -203,7 +215,11 @@ class ZeroEngine(Engine):
         self.release()
         for number in range(len(self.fragments)):
             self.zero._reassign_or_swap_out_partitioned_parameters(number)
-        if self.zero.persistent_parameters:
+        self._persist()
+
+    def _persist(self) -> None:
+        """Small parameters of stage 3 are kept whole."""
+        if self.stage == 3 and self.zero.persistent_parameters:
             self.zero.persistent_parameters[0].all_gather(self.zero.persistent_parameters)
 
     def weights(self) -> Tensors:
@@ -283,6 +299,7 @@ class ZeroEngine(Engine):
         for flat, fragments in zip(self.flat, self.fragments):
             for fragment in fragments:
                 part(flat.detach(), fragment).copy_(numbers(state[fragment.name], fragment))
+        self._persist()
 
 
 def part(flat: Tensor, fragment: Fragment) -> Tensor:
