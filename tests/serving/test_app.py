@@ -66,8 +66,8 @@ def test_another_name_for_this_machine_is_refused(client):
     assert TestClient(app, base_url="http://localhost:8000").get("/").status_code == 200
 
 
-def test_fill(client, typed, tmp_path):
-    text = "今天[MASK]气很'好'[MASK]"
+@pytest.mark.parametrize("text", ["今天[MASK]气很'好'[MASK]", "今天[MASK]气很好，\n\n我很[MASK]"])
+def test_fill(client, typed, tmp_path, text):
     given = client("mlm.bin").post("/api/fill", json={"text": text, "topn": 4}).json()
     assert [len(blank) for blank in given["blanks"]] == [4, 4]
     typed(given["command"])

@@ -193,6 +193,15 @@ def test_a_passage_is_asked(visit, lang):
     picture(tab, f"ask_{lang}")
 
 
+def test_an_answer_behind_pictures(visit):
+    """Characters of two halves stand in front of the passage, in it and behind it."""
+    tab = visit("qa.bin")
+    passage = "😀😀 北京𠮷是中国的首都 😀"
+    ask(tab, text=passage, question="首都是哪里？")
+    assert tab.inner_text(".text") == passage
+    assert tab.inner_text(".text mark").strip() == tab.inner_text(".answer")
+
+
 def test_an_error_is_shown(visit):
     tab = visit("mlm.bin")
     tab.fill("#field-text", "no blank")

@@ -81,6 +81,7 @@ class Fill(Ability):
 
     def run(self, text: str, topn: int) -> Json:
         """The likeliest tokens of each `[MASK]` of a text."""
+        text = _one_line(text)
         row = with_blanks(self.tokenizer, text, self.limit)
         with self.lock:
             (blanks,) = fill(self.model, self.tokenizer, [row], topn=topn)
