@@ -80,6 +80,30 @@ def test_services_get_the_run_its_options_and_its_figures(package, monkeypatch):
 
 
 @pytest.mark.parametrize("package", ["wandb", "swanlab"])
+def test_a_resumed_run_goes_on_under_its_name_and_a_new_one_gets_another(package, monkeypatch):
+    module = StandIn(package)
+    monkeypatch.setitem(sys.modules, package, module)
+    for start in (0, 2, 0):
+        run(TrainOptions(**{package: "reviews"}), 4, start=start)
+    first, resumed, new = (call[1] for call in module.calls if call[0] == "init")
+    assert first["id"] == resumed["id"] != new["id"] and first["id"].isalnum()
+    assert {settings["resume"] for settings in (first, resumed, new)} == {"allow"}
+
+
+@pytest.mark.parametrize("package", ["wandb", "swanlab"])
+def test_a_service_that_does_not_take_the_run_is_one_line(package, monkeypatch):
+    module = StandIn(package)
+    monkeypatch.setitem(sys.modules, package, module)
+    monkeypatch.setattr(module, "init", lambda **_: {}["No API key configured."])
+    with pytest.raises(EnvironmentFault) as caught:
+        open_trackers(TrainOptions(**{package: "x"}), FOLDER, {})
+    said = str(caught.value)
+    assert said.startswith(f"--{package}: the service does not take the run (") and "No API key" in said
+    assert f"log in with '{package} login', or leave the flag out" in said
+    assert not list(FOLDER.glob("*.id"))
+
+
+@pytest.mark.parametrize("package", ["wandb", "swanlab"])
 def test_a_package_that_is_missing_is_named(package, monkeypatch):
     monkeypatch.setitem(sys.modules, package, None)
     with pytest.raises(

@@ -6,10 +6,13 @@ Each takes the records that the metrics file takes, figure by figure.
 from __future__ import annotations
 
 import numbers
+import uuid
 from pathlib import Path
 from typing import Any, Protocol
 
 from uer.config.training import TrainOptions
+from uer.errors import EnvironmentFault
+from uer.utils.files import atomic_write
 from uer.utils.lazy import optional
 
 
@@ -51,17 +54,33 @@ class TensorBoard:
 class Hosted:
     """A service whose package has `init`, `log` and `finish`: Weights & Biases, SwanLab.
 
+    The name under which the service knows the run lies in its folder, so that a resumed one goes on there.
+
     Args:
-        package: its name, which is that of the extra too.
-        settings: what `init` takes.
+        package: its name, which is that of the extra too, and of the flag.
+        folder: of the run.
+        start: batches done before; 0: the service is to begin a new run.
+        settings: what `init` takes besides.
 
     Raises:
-        EnvironmentFault: the package is not installed.
+        EnvironmentFault: the package is not installed, or the service does not take the run.
     """
 
-    def __init__(self, package: str, **settings: Any) -> None:
+    def __init__(self, package: str, folder: Path, start: int, **settings: Any) -> None:
         self.module = optional(package, package)
-        self.module.init(**settings)
+        note = folder / f"{package}.id"
+        known = note.read_text(encoding="utf-8").strip() if start and note.is_file() else ""
+        name = known or uuid.uuid4().hex[:21]
+        try:
+            self.module.init(id=name, resume="allow", **settings)
+        except Exception as error:  # each package has its own: no login, no network, no such project
+            reason = str(error).strip().partition("\n")[0] or type(error).__name__
+            raise EnvironmentFault(
+                f"--{package}: the service does not take the run ({reason}); log in with '{package} login', "
+                "or leave the flag out: metrics.jsonl and report.html have the same figures."
+            ) from error
+        with atomic_write(note) as out:
+            out.write(f"{name}\n")
 
     def record(self, step: int, figures: dict[str, float]) -> None:
         """Figures after `step` batches."""
@@ -84,13 +103,11 @@ def open_trackers(
     if options.tensorboard:
         trackers.append(TensorBoard(folder, start=start))
     if options.wandb is not None:
-        place = {"dir": str(folder), "resume": "allow" if start else None}
-        trackers.append(Hosted("wandb", project=options.wandb, name=name, config=config, **place))
+        told = {"project": options.wandb, "name": name, "config": config, "dir": str(folder)}
+        trackers.append(Hosted("wandb", folder, start, **told))
     if options.swanlab is not None:
-        place = {"logdir": str(folder / "swanlab")}
-        trackers.append(
-            Hosted("swanlab", project=options.swanlab, experiment_name=name, config=config, **place)
-        )
+        told = {"project": options.swanlab, "experiment_name": name, "config": config}
+        trackers.append(Hosted("swanlab", folder, start, logdir=str(folder / "swanlab"), **told))
     return trackers
 
 
