@@ -13,6 +13,8 @@ from pathlib import Path
 import pytest
 import torch
 
+from tests.tasks import killing
+from tests.tasks.killing import kill_after
 from tests.training.engine_runs import free_ports
 from uer.checkpoints import read_state
 from uer.cli import run
@@ -144,6 +146,39 @@ def test_a_killed_run_goes_on_to_the_same_bits(load_script, monkeypatch, script)
     one, two = read_state("whole.bin"), read_state("cut.bin")
     assert one.keys() == two.keys() and all(torch.equal(one[name], two[name]) for name in one)
     assert not Checkpoints("cut.bin").existing(), "the run is finished"
+
+
+def killed(main, argv: list[str], step: int) -> None:
+    """A run of which the first update behind a step is the last."""
+    with pytest.MonkeyPatch.context() as patch:
+        kill_after(step, patch)
+        with pytest.raises(killing.Killed):
+            main(argv)
+
+
+@pytest.mark.parametrize("there", ["other.bin", "cut.bin"])
+def test_a_best_model_that_is_not_there_is_not_the_best(load_script, capsys, there):
+    """A run goes on under another name, or its best model was taken away."""
+    main = load_script("finetune/run_classifier.py").main
+    killed(main, words("cut.bin", "--save_checkpoint_steps", "3"), 12)
+    Path("cut.bin").unlink()
+    (left,) = Checkpoints("cut.bin").existing()
+    assert run(main, words(there, "--resume", str(left), "--test_path", "dev.tsv")) == 0
+    assert f"{there} does not hold the best model of that run so far (score 0." in capsys.readouterr().err
+    assert Path(there).is_file()
+    finished = json.loads(Path(f"{there}.run/finished.json").read_text())
+    assert finished["result"]["step"] == 15
+
+
+def test_a_resumed_run_has_as_many_pieces_as_before(load_script, capsys):
+    main = load_script("finetune/run_classifier.py").main
+    flags = ("--save_checkpoint_steps", "3", "--micro_batches")
+    assert run(main, words("whole.bin", *flags, "3")) == 0
+    killed(main, words("cut.bin", *flags, "3"), 8)
+    assert run(main, words("cut.bin", *flags, "1", "--resume")) == 0
+    assert "--micro_batches 1 has no effect: the run goes on as it began, with 3." in capsys.readouterr().err
+    one, two = read_state("whole.bin"), read_state("cut.bin")
+    assert all(torch.equal(one[name], two[name]) for name in one)
 
 
 def test_a_finished_run_is_not_trained_again(load_script, capsys, monkeypatch):

@@ -123,6 +123,39 @@ def test_a_damaged_checkpoint_is_passed_over_and_said(trained, lines, part, dama
         checkpoints.find("m.bin-4", ABOUT)
 
 
+def test_a_damaged_companion_makes_a_damaged_checkpoint(trained, lines):
+    """The tokenizer and the settings of a model are as much a part of it as its weights."""
+
+    def write(path, weights):
+        write_state(path, weights)
+        folder = Path(f"{path}.meta/tokenizer")
+        folder.mkdir(parents=True)
+        (folder / "vocab.txt").write_text("a\nb\n")
+
+    checkpoints, snapshot = Checkpoints("m.bin"), Snapshot.take(Engine(*trained, Workers()))
+    for step in (2, 4):
+        checkpoints.save(step, write_weights=write, snapshot=snapshot, training={**ABOUT, "progress": {}})
+    assert checkpoints.find(NEWEST, ABOUT).step == 4
+    Path("m.bin-4.meta/tokenizer/vocab.txt").write_text("a\n")
+    assert checkpoints.find(NEWEST, ABOUT).step == 2
+    said = "m.bin-4.meta/tokenizer/vocab.txt is truncated or damaged (its checksum differs). Falling back to"
+    assert any(line.startswith(said) for line in lines)
+
+
+def test_what_a_run_keeps_is_said_when_something_else_is_typed(trained, lines):
+    about = {**ABOUT, "options": {**ABOUT["options"], "precision": "auto", "micro_batches": "auto"}}
+    save(Checkpoints("m.bin"), 2, trained, **about, precision="fp32", micro_batches="2")
+    for typed, said in (
+        ({}, []),
+        ({"precision": "fp32", "micro_batches": "2"}, []),
+        ({"precision": "bf16"}, ["--precision bf16 has no effect: the run goes on as it began, with fp32."]),
+        ({"micro_batches": "1"}, ["--micro_batches 1 has no effect: the run goes on as it began, with 2."]),
+    ):
+        lines.clear()
+        Checkpoints("m.bin").find(NEWEST, {**about, "options": {**about["options"], **typed}})
+        assert lines[:-1] == said
+
+
 def test_when_none_is_whole_the_run_does_not_start(trained):
     checkpoints = Checkpoints("m.bin")
     save(checkpoints, 2, trained)

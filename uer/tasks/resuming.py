@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from uer.checkpoints import write_state
-from uer.config.finetune import RunOptions
+from uer.config.finetune import CrossValidationOptions, RunOptions
 from uer.training.loop import Saving
 from uer.training.run import Means, Run
 from uer.training.runlog import run_folder
@@ -66,8 +66,25 @@ class Resuming:
         self.found = None
         if self.finished is None:
             self.found = self.checkpoints.find(options.resume, self.about)
+            if self.found is not None:
+                self._check_best()
             if self.workers.is_first:
                 self.note.unlink(missing_ok=True)
+
+    def _check_best(self) -> None:
+        """Count only what is found from here on where the best model so far does not lie at NAME."""
+        name, progress = self.checkpoints.name, self.found.training["progress"]
+        ours = self.found.path in self.checkpoints.existing() and name.is_file()
+        if ours or not progress["best"]["epoch"] or isinstance(self.options, CrossValidationOptions):
+            return
+        if self.workers.is_first:
+            logger.warning(
+                "%s does not hold the best model of that run so far (score %.4f): the best of the "
+                "evaluations from here on goes there.",
+                name,
+                progress["best"]["score"],
+            )
+        progress["best"] = {}
 
     def _read(self) -> dict[str, Any] | None:
         """What a finished run of this name left, if it was as long as this one is to be."""
@@ -101,7 +118,7 @@ class Resuming:
             """A checkpoint of this moment, written in the background; every worker must call it."""
             snapshot = Snapshot.take(run.engine)
             counted = {**progress, **more()}
-            state = {**self.about, **chosen_here(), "precision": run.precision.name, "progress": counted}
+            state = {**self.about, **chosen_here(), **run.chosen(), "progress": counted}
             if self.workers.is_first:
                 write = partial(
                     self.checkpoints.save, step, write_weights=write_state, snapshot=snapshot, training=state

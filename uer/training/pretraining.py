@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -53,8 +53,7 @@ class Pretraining:
         """A checkpoint of this moment, written in the background; every worker must call it."""
         run = self.run
         snapshot = Snapshot.take(run.engine, self.average)
-        state = {**self.about, **chosen_here(), "precision": run.precision.name, "progress": progress}
-        state["micro_batches"] = run.training.micro_batches
+        state = {**self.about, **chosen_here(), **run.chosen(), "progress": progress}
         if self.seen[0] == step:
             state["held_out_loss"] = self.seen[1]
         write = partial(
@@ -139,7 +138,7 @@ def pretrain(
     run = Run(
         model,
         get_batch,
-        _in_pieces(means, found),
+        means,
         precision=precision,
         windows=Windows(total_steps, means.training.accumulation_steps),
         found=found,
@@ -159,11 +158,3 @@ def _precision(model: Model, means: Means, found: Checkpoint | None) -> tuple[Pr
     """The precision of a run, and why it is that; a resumed run goes on in its own."""
     name = means.training.precision if found is None else found.training["precision"]
     return choose_precision(name, means.workers.device, model.config.hidden_size)
-
-
-def _in_pieces(means: Means, found: Checkpoint | None) -> Means:
-    """A resumed run goes on with batches in as many pieces as it had."""
-    if found is None:
-        return means
-    pieces = found.training.get("micro_batches", "1")
-    return replace(means, training=means.training.replace(micro_batches=pieces))

@@ -6,7 +6,7 @@ Pre-training and fine-tuning differ in what they save and what they evaluate; th
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -88,7 +88,7 @@ class Run:
         facts: dict[str, Any],
         quiet: bool = False,
     ) -> None:
-        self.model, self.get_batch, self.means = model, get_batch, means
+        self.model, self.get_batch, self.means = model, get_batch, _in_pieces(means, found)
         self.precision, self.windows, self.quiet = precision, windows, quiet
         self.start = 0 if found is None else found.step
         self.progress = None if found is None else found.training["progress"]
@@ -117,6 +117,10 @@ class Run:
             ),
         )
         self.log.describe(means.settings, precision=precision.name, **facts)
+
+    def chosen(self) -> dict[str, str]:
+        """What was chosen for the run and a resumed one keeps, for its checkpoints."""
+        return {"precision": self.precision.name, "micro_batches": self.training.micro_batches}
 
     def _reckon(
         self, optimizer: torch.optim.Optimizer, *, recorded: bool
@@ -178,3 +182,11 @@ class Run:
             start=self.start,
             progress=self.progress,
         )
+
+
+def _in_pieces(means: Means, found: Checkpoint | None) -> Means:
+    """A resumed run goes on with batches in as many pieces as it had."""
+    if found is None:
+        return means
+    pieces = found.training.get("micro_batches", means.training.micro_batches)
+    return replace(means, training=means.training.replace(micro_batches=pieces))

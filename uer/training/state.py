@@ -23,36 +23,19 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from uer.checkpoints.companion import remove_checkpoint
+from uer.checkpoints.companion import companion_folder, remove_checkpoint
 from uer.checkpoints.io import read_state, write_tensors
-from uer.config.model import ModelConfig
 from uer.config.training import NEWEST
 from uer.errors import CheckpointError, EnvironmentFault
 from uer.training.ema import WeightAverage
 from uer.training.engines.base import Engine, Tensors
+from uer.training.sameness import changes
 from uer.training.saving import Snapshot, chosen_here
 from uer.utils.files import atomic_folder, remove_folder, sha256
 from uer.utils.logging import logger
 
 FORMAT = 1
 OPTIMIZER, TRAINING, MANIFEST = "optimizer.safetensors", "training.json", "manifest.json"
-
-# Options that make another run of it when they change …
-CHANGEABLE_MODEL = ("dropout", "label_smoothing")
-FIXED = (
-    *(name for name in ModelConfig.names() if name not in CHANGEABLE_MODEL),
-    *("accumulation_steps", "seed"),
-    *("optimizer", "adam_bias_correction", "freeze", "ema_decay", "group_by_length", "folds_num"),
-)
-# … and options that its numbers do not depend on; any other change is said.
-FREE = (
-    *("report_steps", "save_checkpoint_steps", "save_total_limit", "resume", "max_bad_steps"),
-    *("eval_dataset_path", "eval_steps", "gradient_checkpointing"),
-    *("tensorboard", "wandb", "swanlab", "dry_run", "micro_batches"),
-    *("verbose", "log_path", "log_level", "log_file_level", "master_ip", "gpu_ranks", "backend"),
-    *("dataset_path", "output_model_path", "pretrained_model_path", "config_path"),
-    *("engine", "deepspeed", "deepspeed_config", "timeout", "train_path", "dev_path", "test_path"),
-)
 
 
 def state_folder(path: str | Path) -> Path:
@@ -93,37 +76,7 @@ class Checkpoint:
         Raises:
             CheckpointError: it belongs to a run on other data, or of another kind.
         """
-        fresh = (
-            f"or leave out --resume and type --pretrained_model_path {self.path} to start a new run from it"
-        )
-        if self.training["dataset"] != dataset:
-            raise CheckpointError(
-                f"{self.path} belongs to a run on another dataset (fingerprint {self.training['dataset']}, "
-                f"now {dataset}); give the dataset of that run, {fresh}."
-            )
-        rows = [_rows(values) for values in (self.training["options"], options)]
-        if rows[0] != rows[1]:
-            raise CheckpointError(
-                f"{self.path} belongs to a run with batches of {rows[0]} rows over all workers, now they "
-                f"have {rows[1]}; change --batch_size, {fresh}."
-            )
-        notes = []
-        for name, before in self.training["options"].items():
-            now = options.get(name, before)
-            if now == before or name in FREE:
-                continue
-            if name in FIXED:
-                raise CheckpointError(
-                    f"{self.path} belongs to a run with {name} {before}, now it is {now}; "
-                    f"give what that run had, {fresh}."
-                )
-            notes.append(f"--{name} was {before} and is {now} from here on: not the numbers of one run.")
-        return notes
-
-
-def _rows(options: Mapping[str, Any]) -> int:
-    """Rows of a batch over all workers: with the same number no instance is lost or repeated."""
-    return options.get("rows", options["batch_size"] * options.get("world_size", 1))
+        return changes(self.path, self.training, options, dataset)
 
 
 def averaged_path(path: str | Path) -> Path:
@@ -154,9 +107,13 @@ def write_checkpoint(
         with open(folder / OPTIMIZER, "wb") as file:
             write_tensors(snapshot.optimizer, file, torch_format=False)
         _write_json(folder / TRAINING, {**training, "written": time.time()})
+        beside = [file for weight in weights for file in sorted(companion_folder(weight).rglob("*"))]
         manifest = {
             "format": FORMAT,
             "weights": {file.name: sha256(file) for file in weights},
+            "companions": {
+                str(file.relative_to(path.parent)): sha256(file) for file in beside if file.is_file()
+            },
             "files": {name: sha256(folder / name) for name in (OPTIMIZER, TRAINING)},
         }
         _write_json(folder / MANIFEST, manifest)
@@ -187,6 +144,7 @@ def read_checkpoint(path: str | Path) -> Checkpoint:
                 f"{folder} has format {manifest['format']}, this version reads up to {FORMAT}; update it."
             )
         expected = {path.with_name(name): digest for name, digest in manifest["weights"].items()}
+        expected.update({path.parent / name: x for name, x in manifest.get("companions", {}).items()})
         expected.update({folder / name: digest for name, digest in manifest["files"].items()})
         for file, digest in expected.items():
             if sha256(file) != digest:
