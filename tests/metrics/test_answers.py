@@ -116,7 +116,7 @@ def test_questions_without_an_answer():
 
 @pytest.mark.parametrize(
     "prediction, golds, score",
-    [(None, ["the"], 100), ("a", [], 100), ("!", [], 100), (None, ["x", "a x"], 0)],
+    [(None, ["the"], 100), ("a", [], 100), ("!", [], 100), (None, ["the", "x"], 0), (None, ["x"], 0)],
 )
 def test_squad_takes_no_answer_for_the_empty_text(prediction, golds, score):
     """As its second version defines it; CMRC 2018 has an answer to every question."""

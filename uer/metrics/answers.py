@@ -128,11 +128,14 @@ class AnswerMatch:
     def update(self, prediction: str | None, answers: Sequence[str]) -> None:
         """Add a question. None predicts that there is no answer, which is right where `answers` is empty.
 
-        SQuAD 2.0 compares no answer as the empty text, to which an article or a sign alone is equal.
+        SQuAD 2.0 takes no answer for the empty text, to which an article or a sign alone is equal, and leaves
+        such answers out where there are others.
         """
         self.total += 1
         self.skipped += prediction is None
         if self.definition is DEFINITIONS["squad"]:
+            if prediction is None:
+                answers = [answer for answer in answers if squad_words(answer)]
             prediction, answers = prediction or "", answers or [""]
         if prediction is None or not answers:
             right = prediction is None and not answers
