@@ -22,6 +22,7 @@ def main(argv: list[str] | None = None) -> int:
 
     from uer.checkpoints import write_state
     from uer.checkpoints.average import average
+    from uer.tokenizers import load_tokenizer
 
     paths, shares = options.model_list_path, options.shares
     if options.soup_path is not None:
@@ -32,7 +33,10 @@ def main(argv: list[str] | None = None) -> int:
             logger.info("No other file helps; %s is copied.", paths[0])
             paths = (*paths, *paths)
     state, companion = average(paths, shares)
-    write_state(options.output_model_path, state, **(companion.settings() if companion else {}))
+    settings = companion.settings() if companion else {}
+    if settings.get("tokenizer"):  # of a Hugging Face folder the tokenizer alone, not all that lies there
+        settings["tokenizer"] = load_tokenizer(settings["tokenizer"])
+    write_state(options.output_model_path, state, **settings)
     logger.info(
         "Averaged %d files of %d tensors into %s.",
         len(set(paths)),

@@ -5,11 +5,12 @@ from __future__ import annotations
 import pytest
 import torch
 
-from uer.checkpoints import read_companion, read_state, write_state
+from tests.checkpoints.folders import make
+from uer.checkpoints import load_into, read_companion, read_state, write_state
 from uer.config.model import ModelConfig
 from uer.errors import CheckpointError, ConfigError
 from uer.models.build import build_model
-from uer.tokenizers import build_tokenizer
+from uer.tokenizers import build_tokenizer, load_tokenizer
 
 CONFIG = ModelConfig(
     emb_size=8, hidden_size=8, heads_num=2, layers_num=1, feedforward_size=8, tie_weights=True
@@ -91,6 +92,58 @@ def test_other_vocabularies_are_refused(main, tmp_path):
         (tmp_path / "vocab.txt").write_text(f"[PAD]\n[UNK]\n[CLS]\n[SEP]\n[MASK]\n{word}\n", encoding="utf-8")
         tokenizer = build_tokenizer("bert", vocab_path=tmp_path / "vocab.txt")
         write_state(name, {"a": torch.ones(2)}, config=CONFIG, tokenizer=tokenizer)
+    with pytest.raises(CheckpointError, match="one and other have other tokenizers"):
+        main(paths("one", "other"))
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        (
+            {"labels": ["1", "0"]},
+            r"the order of the labels is \['0', '1'\] for one and \['1', '0'\] for other",
+        ),
+        ({"extra": {"task": "dbqa"}}, "the task is classifier for one and dbqa for other"),
+    ],
+)
+def test_other_labels_and_tasks_are_refused(main, changes, message):
+    same = {"config": CONFIG, "labels": ["0", "1"], "extra": {"task": "classifier"}}
+    write_state("one", {"a": torch.ones(2)}, **same)
+    write_state("other", {"a": torch.ones(2)}, **{**same, **changes})
+    with pytest.raises(CheckpointError, match=message):
+        main(paths("one", "other"))
+
+
+@pytest.mark.parametrize(
+    ("family", "head"),
+    [("bert", "ForMaskedLM"), ("gpt2", "LMHeadModel"), ("t5", "ForConditionalGeneration")],
+)
+def test_the_mean_of_hugging_face_folders(main, tmp_path, family, head):
+    theirs = [make(family, head, tmp_path / name, seed=seed) for seed, name in enumerate(("one", "other"))]
+    main(paths("one", "other"))
+    companion = read_companion("mean.bin")
+    tokenizer = load_tokenizer(companion.tokenizer)
+    assert tokenizer.fingerprint() == load_tokenizer(tmp_path / "one").fingerprint()
+    assert not list(companion.folder.rglob("*.safetensors"))
+    (tmp_path / "mean").mkdir()
+    half = {
+        name: (tensor + theirs[1].state_dict()[name]) / 2 for name, tensor in theirs[0].state_dict().items()
+    }
+    theirs[0].load_state_dict(half)
+    theirs[0].save_pretrained(tmp_path / "mean")
+    models = [build_model(companion.config, len(tokenizer)) for _ in range(2)]
+    load_into(models[0], "mean.bin")
+    load_into(models[1], tmp_path / "mean")
+    expected = models[1].state_dict()
+    for name, tensor in models[0].state_dict().items():
+        torch.testing.assert_close(tensor, expected[name], atol=1e-6, rtol=1e-5)
+
+
+def test_folders_of_other_vocabularies_are_refused(main, tmp_path):
+    for name in ("one", "other"):
+        make("bert", "ForMaskedLM", tmp_path / name)
+    words = (tmp_path / "other" / "vocab.txt").read_text(encoding="utf-8").split("\n")
+    (tmp_path / "other" / "vocab.txt").write_text("\n".join([*words[:5], *words[5:][::-1]]), encoding="utf-8")
     with pytest.raises(CheckpointError, match="one and other have other tokenizers"):
         main(paths("one", "other"))
 

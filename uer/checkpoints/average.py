@@ -8,19 +8,18 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from uer.checkpoints.aliases import canonical
 from uer.checkpoints.companion import Companion, read_companion
-from uer.checkpoints.io import State, read_state
+from uer.checkpoints.io import State
 from uer.checkpoints.report import listed
+from uer.checkpoints.source import read_whole
 from uer.errors import CheckpointError
-
-TOKENIZER_CONFIG = "tokenizer_config.json"
+from uer.tokenizers import load_tokenizer
 
 
 def average(
     paths: Sequence[str | Path], shares: Sequence[float] | None = None
 ) -> tuple[State, Companion | None]:
-    """The mean of every tensor, under the names of UER-py 2024, and the companion of the first file.
+    """The mean of every tensor, under the names of UER-py 2024, and the companion of the first of them.
 
     One tensor at a time is summed, in float64; the files stay on disk. Tensors of whole numbers must agree.
 
@@ -29,13 +28,13 @@ def average(
 
     Raises:
         CheckpointError: fewer than two files, or they are not of one model: other names, shapes, types,
-            configurations or vocabularies.
+            configurations, tasks, labels or vocabularies.
     """
     if len(paths) < 2:
         raise CheckpointError(
             f"--model_list_path names {len(paths)} file; an average needs two or more of one model."
         )
-    states = [canonical(read_state(path, "--model_list_path")).state for path in paths]
+    states = [read_whole(path, "--model_list_path") for path in paths]
     companions = [read_companion(path) for path in paths]
     for path, state, companion in zip(paths[1:], states[1:], companions[1:]):
         _check_names(paths[0], states[0], path, state)
@@ -93,15 +92,24 @@ def _check_companions(
 ) -> None:
     if one is None or other is None:
         return
-    for field in one.config.names():
-        values = getattr(one.config, field), getattr(other.config, field)
-        if values[0] != values[1]:
+    said = [
+        {
+            **{field: getattr(model.config, field) for field in model.config.names()},
+            "the task": model.extra.get("task"),
+            "the order of the labels": model.labels,
+        }
+        for model in (one, other)
+    ]
+    for field, value in said[0].items():
+        if value != said[1][field]:
             raise CheckpointError(
-                f"{field} is {values[0]} for {first} and {values[1]} for {path}, by their companions; name "
+                f"{field} is {value} for {first} and {said[1][field]} for {path}, by their companions; name "
                 "checkpoints of one model."
             )
-    files = [folder / TOKENIZER_CONFIG for folder in (one.tokenizer, other.tokenizer) if folder is not None]
-    if len(files) == 2 and files[0].read_bytes() != files[1].read_bytes():
-        raise CheckpointError(
-            f"{first} and {path} have other tokenizers, by their companions; name checkpoints of one model."
-        )
+    for own, its in ((one.tokenizer, other.tokenizer), (one.tgt_tokenizer, other.tgt_tokenizer)):
+        prints = {load_tokenizer(folder).fingerprint() for folder in (own, its) if folder is not None}
+        if len(prints) > 1:
+            raise CheckpointError(
+                f"{first} and {path} have other tokenizers, by their companions; name checkpoints of one "
+                "model."
+            )
