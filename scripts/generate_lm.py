@@ -7,6 +7,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from uer.cli import run
 from uer.config.generation import DecodingOptions, GenerationFiles
+from uer.errors import ConfigError
 from uer.opts.compat import DEEPSPEED_INFERENCE
 from uer.opts.saved import saved_model_command
 from uer.opts.tokenizer import chosen_tokenizer
@@ -26,6 +27,10 @@ def main(argv: list[str] | None = None) -> None:
 
     tokenizer = chosen_tokenizer(chosen)
     config = chosen_language_model(chosen)
+    if config.decoder is not None:
+        raise ConfigError(
+            "the model has a --decoder; generate_seq2seq.py writes a text for each source with it."
+        )
     separated = config.mask == "causal_with_prefix"
     prompts = read_prompts(files.test_path, tokenizer, length=files.seq_length, separated=separated)
     model = filled_model(chosen, config, files.load_model_path, len(tokenizer))

@@ -159,3 +159,8 @@ def test_a_model_without_decoder(script, files, capsys):
     write_state(files / "lm.bin", STATE, config=config, tokenizer=tokenizer)
     generate(script, files, model="lm.bin", code=2)
     assert "the model has no --decoder; generate_lm.py continues texts" in capsys.readouterr().err
+
+
+def test_continuing_with_an_encoder_decoder(files, load_script, capsys):
+    generate(load_script("scripts/generate_lm.py"), files, code=2)
+    assert "the model has a --decoder; generate_seq2seq.py writes" in capsys.readouterr().err
