@@ -87,6 +87,7 @@ def test_what_may_be_searched():
         names
     )
     assert not {"train_path", "seed", "embedding", "hidden_size", "overflow", "best_metric"} & set(names)
+    assert not {"labels_num", "resume", "save_checkpoint_steps", "decoder", "dry_run", "wandb"} & set(names)
 
 
 def study(path, how="grid", pruner="none", **space):

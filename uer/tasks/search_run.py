@@ -20,7 +20,7 @@ from uer.tasks.finetune import Finetuning, patience_of
 from uer.tasks.rows import Examples
 from uer.tasks.search import search_key
 from uer.tasks.study import Attempt, Study, best_attempt, places
-from uer.tasks.trial import GROUPS, KEPT, run_trial, save_plan
+from uer.tasks.trial import GROUPS, IDLE, KEPT, run_trial, save_plan
 from uer.training.search_page import word, write_search_page
 from uer.utils.logging import logger
 
@@ -37,7 +37,9 @@ def searchable() -> dict[str, type]:
         kinds = field_types(group)
         for entry in dataclasses.fields(group):
             kind, many = kinds[entry.name]
-            fixed = entry.metadata["json_only"] or entry.name.endswith("_path") or entry.name in KEPT
+            fixed = (
+                entry.metadata["json_only"] or entry.name.endswith("_path") or entry.name in (*KEPT, *IDLE)
+            )
             if not many and not fixed and kind in (int, float, bool, str):
                 found[entry.name] = kind
     return found

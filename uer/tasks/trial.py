@@ -39,6 +39,10 @@ GROUPS = (FinetuneOptions, ClassifierOptions, ModelConfig, OptimizerOptions, Tra
 """the options whose flags may be searched"""
 KEPT = ("seed", "overflow", "soft_targets", "class_weights", "target", "report_steps", "fp16", "best_metric")
 """flags of these groups that decide what is read or compared, and so are the same in all trials"""
+IDLE = ("labels_num", "sp_labels_num", "decoder", "share_embedding", "tie_weights", "has_lmtarget_bias")
+IDLE += ("prefix_lm_loss", "soft_temperature", "resume", "save_checkpoint_steps", "dry_run")
+IDLE += ("tensorboard", "wandb", "swanlab")
+"""flags of these groups that change no trial: the files decide, or a classifier has no such part"""
 
 
 class _PrunedError(Exception):
