@@ -47,7 +47,7 @@ def main(argv: list[str] | None = None) -> int:
     logger.info(f"Wrote {write_features(options.train_features_path, features)}. To predict, type:")
     logger.info(
         f"python3 inference/run_classifier_cv_infer.py --load_model_path {options.output_model_path} "
-        f"--folds_num {options.folds_num} --test_path FILE --test_features_path FILE"
+        "--test_path FILE --test_features_path FILE"
     )
     return 0
 

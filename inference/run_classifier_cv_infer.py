@@ -11,7 +11,7 @@ from uer.cli import run
 from uer.config.finetune import SingleTextOptions, fold_path
 from uer.config.inference import FoldOptions, LongRowOptions, ScoreOutputOptions
 from uer.config.model import ModelConfig
-from uer.opts.finetune import FoldCommand, inference_command, saved_text_options
+from uer.opts.finetune import FoldCommand, inference_command, saved_setting, saved_text_options
 from uer.opts.tokenizer import chosen_tokenizer
 
 COMMAND = inference_command(
@@ -41,7 +41,8 @@ def main(argv: list[str] | None = None) -> int:
     if output.output_logits or output.output_prob:
         logger.info("--output_logits and --output_prob have no effect here: the array holds probabilities.")
     tokenizer, typed = chosen_tokenizer(chosen), chosen.written.get("labels_num")
-    paths = [fold_path(options.load_model_path, number) for number in range(options.folds_num)]
+    count = saved_setting(chosen, "folds_num", FoldOptions.folds_num)
+    paths = [fold_path(options.load_model_path, number) for number in range(count)]
     labels = saved_labels(paths[0], chosen.companion, typed, task=ClassifierTask.name)
     task = ClassifierTask(tokenizer, labels, **saved_text_options(chosen))
     model = ClassifierModel.build(chosen[ModelConfig].replace(labels_num=len(labels)), len(tokenizer))

@@ -71,10 +71,14 @@ def test_features_of_training_and_test(folder, capsys, twin):
         each.append([[float(x) for x in row[1].split(" ")] for row in folder.read("out.tsv")[1]])
         np.testing.assert_allclose(np.array(each[-1])[part], features[part], atol=1e-5)
     capsys.readouterr()
-    common = {"load_model_path": folder / "model.bin", "test_path": folder / "rows.tsv", "folds_num": 3}
-    script(f"inference/{twin}").main(words(**common, test_features_path=folder / "test", output_prob=True))
-    assert capsys.readouterr().out == "The number of prediction instances:  31\n"
-    np.testing.assert_allclose(np.load(folder / "test.npy"), np.mean(each, axis=0), atol=1e-5)
+    common = {"load_model_path": folder / "model.bin", "test_path": folder / "rows.tsv"}
+    common["test_features_path"] = folder / "test"
+    for typed in (None, 3):
+        script(f"inference/{twin}").main(words(**common, folds_num=typed, output_prob=True))
+        assert capsys.readouterr().out == "The number of prediction instances:  31\n"
+        np.testing.assert_allclose(np.load(folder / "test.npy"), np.mean(each, axis=0), atol=1e-5)
+    with pytest.raises(ConfigError, match=r"--folds_num is 2, but .* was trained with 3; leave it out"):
+        script(f"inference/{twin}").main(words(**common, folds_num=2))
 
 
 def test_64_rows_are_memorised(tmp_path):

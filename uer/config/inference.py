@@ -92,7 +92,7 @@ class FoldOptions(PredictorOptions):
     test_features_path: str = option(
         help="mean probabilities of each row over the folds (npy)", required=True, metavar="FILE"
     )
-    folds_num: int = positive(5, "number of folds")
+    folds_num: int = positive(5, "number of folds (default: as many as were trained, else 5)")
 
 
 @dataclass(frozen=True)

@@ -73,7 +73,7 @@ def cross_validate(finetuning: Finetuning, rows: Examples) -> tuple[np.ndarray, 
                 resuming=resuming,
                 eval_steps=batches.period * options.epochs_num,
             )
-            finetuning.save(path)
+            finetuning.save(path, folds_num=options.folds_num)
             size, precision = finetuning.training.batch_size, finetuning.precision
             logits = in_order(model, task, unseen, batch_size=size, precision=precision)
             resuming.finish({"logits": logits.tolist()})

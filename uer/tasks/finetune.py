@@ -228,12 +228,14 @@ class Finetuning:
         """The batches of the run."""
         return shuffled(self.task, train, self.training, self.workers)
 
-    def save(self, path: str | None = None, weights: Tensors | None = None) -> None:
-        """Keep the model as it stands (or these weights) at `path`, or at `--output_model_path`."""
+    def save(self, path: str | None = None, weights: Tensors | None = None, **further: Any) -> None:
+        """Keep the model as it stands (or these weights) at `path`, or at `--output_model_path`; `further`:
+        what else its companion is to say.
+        """
         if not self.workers.is_first:
             return
         path, about = path or self.options.output_model_path, self.task.saved()
-        about["extra"] = {**self.inherited, **about["extra"]}
+        about["extra"] = {**self.inherited, **about["extra"], **further}
         save_model(path, self.model, self.config, self.task.tokenizer, weights=weights, **about)
 
     def resuming(self, path: str | None = None) -> Resuming:
