@@ -87,7 +87,7 @@ class SimcseTask(PairTask):
     name = "simcse"
 
     def read(self, path: str | Path, *, training: bool = False) -> Pairs:
-        """A file as pairs; only for training may the column `label` be missing.
+        """A file as pairs; in training the column `label` may be missing, and what it holds is not read.
 
         Raises:
             ConfigError: texts are to be learned from in windows.
@@ -102,7 +102,7 @@ class SimcseTask(PairTask):
             table = read_table(path, ("text_a",))
             return self.labelled(table, {}, training)
         table = read_table(path, ("label", "text_a", "text_b"))
-        return self.labelled(table, {"cls": numbers_of(table)}, training)
+        return self.labelled(table, {} if training else {"cls": numbers_of(table)}, training)
 
     def metric(self, settled: bool = False) -> Correlation:
         """A fresh metric."""
