@@ -31,7 +31,9 @@ def main(argv: list[str] | None = None) -> int:
     from uer.tasks.classifier import prediction_columns
     from uer.tasks.predict import predict_table
     from uer.tasks.prompt import Prompt, PromptModel, PromptTask, read_prompt
+    from uer.tasks.setup import check_task
 
+    check_task(options.load_model_path, chosen.companion, PromptTask.name)
     tokenizer = chosen_tokenizer(chosen)
     saved = None if chosen.companion is None else chosen.companion.extra.get("prompt")
     if saved is None or {"prompt_id", "prompt_path"} & set(chosen.written):

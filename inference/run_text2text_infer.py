@@ -23,8 +23,10 @@ def main(argv: list[str] | None = None) -> int:
     options = chosen[InferenceOptions]
 
     from uer.tasks.predict import predict_table
+    from uer.tasks.setup import check_task
     from uer.tasks.text2text import Text2textTask
 
+    check_task(options.load_model_path, chosen.companion, Text2textTask.name)
     task = Text2textTask(chosen_tokenizer(chosen), **saved_text2text_options(chosen))
     predictor = saved_predictor(chosen, task, lambda config, _: task.model(config))
 
