@@ -2,6 +2,9 @@
 
 import json
 import os
+import re
+import subprocess
+import sys
 
 import pytest
 
@@ -180,6 +183,33 @@ def test_words_without_a_flag_are_kept_apart():
 def test_a_failed_write_is_one_line(tmp_path, capsys):
     assert run(lambda argv: (tmp_path / "no" / "file").write_text("x"), []) == 2
     assert "could not be written" in capsys.readouterr().err
+
+
+def printing(**standard) -> subprocess.CompletedProcess:
+    """A script of its own that writes line after line."""
+    program = """import sys
+from uer.cli import run
+def main(argv):
+    for number in range(20000):
+        print(number, flush=True)
+sys.exit(run(main))"""
+    command = [sys.executable, "-c", program]
+    return subprocess.run(command, stderr=subprocess.PIPE, text=True, cwd=repository_root(), **standard)
+
+
+def test_a_reader_that_has_gone_away_ends_the_script_without_a_word():
+    ours, theirs = os.pipe()
+    os.close(ours)
+    ended = printing(stdout=theirs)
+    os.close(theirs)
+    assert (ended.returncode, ended.stderr) == (141, "")
+
+
+def test_standard_output_on_a_full_disk_is_one_line():
+    with open("/dev/full", "w") as full:
+        ended = printing(stdout=full)
+    assert ended.returncode == 2
+    assert re.fullmatch("error: standard output: the disk is full; free some room .*\n", ended.stderr)
 
 
 def test_starting_opens_the_log_and_says_what_is_to_be_said(tmp_path):

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
+import errno
 import gc
 import json
 import os
@@ -333,7 +335,10 @@ def run(main: Callable[[list[str] | None], int | None], argv: list[str] | None =
         sys.stderr.close()
         return 141
     except OSError as error:
-        if error.filename is None:
+        if error.filename is None and error.errno != errno.ENOSPC:
             raise
-        print(f"error: {write_fault(error.filename, error)}", file=sys.stderr)
+        if error.filename is None:  # what is still to be written would be tried again at the exit
+            with contextlib.suppress(OSError):
+                sys.stdout.close()
+        print(f"error: {write_fault(error.filename or 'standard output', error)}", file=sys.stderr)
         return 2
