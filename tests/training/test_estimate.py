@@ -33,6 +33,7 @@ from uer.training.memory import recompute_layers
 from uer.training.optimizers import build_optimizer, named_state
 from uer.training.precision import Precision
 from uer.training.windows import to_tensors
+from uer.training.workers import Workers
 from uer.utils.logging import init_logger
 
 CPU = torch.device("cpu")
@@ -260,7 +261,7 @@ def test_as_many_pieces_as_memory_asks_for(free, pieces):
 def test_what_a_dry_run_says(capsys):
     init_logger()
     with pytest.raises(SystemExit) as ended:
-        dry_run(GIGA, CPU, "lion")
+        dry_run(GIGA, Workers(), "lion")
     said = capsys.readouterr().err
     assert ended.value.code == 0 and "Nothing was trained or written (--dry_run)." in said
     assert "Parameters: 10, 2 of them frozen; 1.00 GB, gradients 1.00 GB" in said
@@ -272,9 +273,37 @@ def test_what_a_dry_run_says(capsys):
 def test_auto_becomes_a_number_and_a_number_stays(monkeypatch, capsys):
     init_logger()
     monkeypatch.setattr("uer.training.estimate.free_memory", lambda device: 8e9)
-    assert settle_pieces(TrainOptions(micro_batches="auto"), GIGA, CPU).micro_batches == "3"
+    assert settle_pieces(TrainOptions(micro_batches="auto"), GIGA, Workers()).micro_batches == "3"
     assert "A batch of 32 rows is computed in 3 pieces" in capsys.readouterr().err
-    assert settle_pieces(TrainOptions(micro_batches="5"), GIGA, CPU).micro_batches == "5"
+    assert settle_pieces(TrainOptions(micro_batches="5"), GIGA, Workers()).micro_batches == "5"
+
+
+class Two(Workers):
+    """One of two; the other one needs so many pieces."""
+
+    def __init__(self, other: int) -> None:
+        super().__init__()
+        self.size, self.other = 2, other
+
+    def any(self, flag):
+        return torch.maximum(flag, torch.tensor(float(self.other)))
+
+
+def test_workers_share_a_machine_and_make_as_many_pieces(monkeypatch):
+    auto = TrainOptions(micro_batches="auto")
+    monkeypatch.setattr("uer.training.estimate.free_memory", lambda device: 16e9)
+    monkeypatch.delenv("LOCAL_WORLD_SIZE", raising=False)
+    assert settle_pieces(auto, GIGA, Two(1)).micro_batches == "3", "each has half of the memory"
+    assert settle_pieces(auto, GIGA, Two(7)).micro_batches == "7", "the other worker needs more"
+    monkeypatch.setenv("LOCAL_WORLD_SIZE", "1")
+    assert settle_pieces(auto, GIGA, Two(1)).micro_batches == "1", "the other one is on another machine"
+
+
+def test_what_a_card_keeps_for_itself_is_free(monkeypatch):
+    card = {"mem_get_info": (100, 900), "memory_reserved": 50, "memory_allocated": 20}
+    for name, value in card.items():
+        monkeypatch.setattr(torch.cuda, name, lambda device, value=value: value)
+    assert free_memory(torch.device("cuda", 0)) == 130
 
 
 def test_the_machine_has_memory_and_a_rate():

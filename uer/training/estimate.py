@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import math
+import os
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -28,9 +29,11 @@ from uer.config.training import TrainOptions
 from uer.data.batch import Batch
 from uer.training.flops import recurrent_flops
 from uer.training.memory import recompute_layers, recomputed
+from uer.training.place import on_this_machine
 from uer.training.precision import DTYPES, Precision
 from uer.training.runlog import Machine
 from uer.training.windows import rows_of, to_tensors
+from uer.training.workers import Workers
 from uer.utils.logging import logger
 
 SAMPLED = (1, 4)  # rows of the two parts
@@ -293,7 +296,8 @@ def optimizer_bytes(optimizer: torch.optim.Optimizer) -> int:
 def free_memory(device: torch.device) -> int:
     """Bytes that can still be had where a model is trained."""
     if device.type == "cuda":
-        return torch.cuda.mem_get_info(device)[0]
+        held = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
+        return torch.cuda.mem_get_info(device)[0] + held
     return min(psutil.virtual_memory().available, *_left_to_group())
 
 
@@ -313,27 +317,39 @@ def _left_to_group(root: Path = Path("/sys/fs/cgroup")) -> list[int]:
     return left
 
 
-def dry_run(found: Estimate, device: torch.device, name: str) -> None:
+def room(found: Estimate, workers: Workers) -> float:
+    """Bytes for a run whose weights lie there already: this worker's share of what its machine has."""
+    free = free_memory(workers.device)
+    if workers.device.type == "cpu":
+        free //= on_this_machine(dict(os.environ), workers.size)
+    return free + found.weights
+
+
+def dry_run(found: Estimate, workers: Workers, name: str) -> None:
     """Say it, and end the run.
 
     Args:
-        device: where the weights already lie.
+        workers: the processes; the weights lie there already.
         name: of the optimiser.
 
     Raises:
         SystemExit: always, with exit code 0.
     """
-    for text in found.lines(free_memory(device) + found.weights, name):
+    for text in found.lines(room(found, workers), name):
         logger.info("%s", text)
     logger.info("Nothing was trained or written (--dry_run).")
     raise SystemExit(0)
 
 
-def settle_pieces(training: TrainOptions, found: Estimate, device: torch.device) -> TrainOptions:
-    """The options with `--micro_batches auto` replaced by a number, which is said."""
+def settle_pieces(training: TrainOptions, found: Estimate, workers: Workers) -> TrainOptions:
+    """The options with `--micro_batches auto` replaced by a number, which is said; every worker must call it.
+
+    It is that of the worker who needs the most: all make as many passes.
+    """
     if training.micro_batches != "auto":
         return training
-    number = found.pieces(free_memory(device) + found.weights)
+    needed = torch.tensor(float(found.pieces(room(found, workers))))
+    number = int(workers.any(needed))  # the greatest of all
     logger.info(
         "A batch of %d rows is computed in %d piece%s (%s of memory).",
         found.rows,

@@ -44,6 +44,7 @@ def launch_workers(script: Path, argv: Sequence[str], options: DistributedOption
     host, port = meeting_point(options.master_ip)
     ranks = options.gpu_ranks or tuple(range(options.world_size))
     common = {"MASTER_ADDR": host, "MASTER_PORT": str(port), "WORLD_SIZE": str(options.world_size)}
+    common["LOCAL_WORLD_SIZE"] = str(len(ranks))
     if not options.gpu_ranks:
         common["OMP_NUM_THREADS"] = os.environ.get(
             "OMP_NUM_THREADS", str(max(1, (os.cpu_count() or 1) // len(ranks)))

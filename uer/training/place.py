@@ -61,3 +61,8 @@ def is_first(environment: dict[str, str]) -> bool:
     """
     place = place_of(environment, "tcp://localhost:12345")
     return place is None or place.rank == 0
+
+
+def on_this_machine(environment: dict[str, str], size: int) -> int:
+    """How many of the `size` processes share this machine's memory: the launcher says it, else all of them."""
+    return int(environment.get("LOCAL_WORLD_SIZE", size))

@@ -145,8 +145,8 @@ class Run:
                 recompute=training.gradient_checkpointing,
             )
             if training.dry_run:
-                dry_run(cost, device, self.means.optimization.optimizer)
-            training = settle_pieces(training, cost, device)
+                dry_run(cost, workers, self.means.optimization.optimizer)
+            training = settle_pieces(training, cost, workers)
             return training, cost.machine(self.precision, workers.size)
         if not recorded:
             return training, None
