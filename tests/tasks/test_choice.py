@@ -195,6 +195,20 @@ def test_questions_that_are_too_long(tmp_path, letters, caplog):
         read("drop", seq_length=5)
 
 
+def test_questions_without_an_id_are_called_by_document_and_number(tmp_path, letters):
+    whole = [*document(QUESTION), [["a"], [QUESTION, {**QUESTION, "id": "own"}]], [["a"], [QUESTION], None]]
+    (tmp_path / "c3.json").write_text(json.dumps(whole))
+    questions = C3Task(letters, seq_length=16, choices_num=2).questions(tmp_path / "c3.json", answered=True)
+    assert [question.id for question in questions] == ["7-0", "1-0", "own", "2-0"]
+
+
+def test_a_row_without_room_for_text_is_refused(letters):
+    with pytest.raises(
+        ConfigError, match="--seq_length 7 has no room for an idiom and the text around its blank"
+    ):
+        ChidTask(letters, seq_length=7, choices_num=2)
+
+
 CHID = {"candidates": ["a", "b"], "content": [f"x{TAG(1)}y"]}
 
 

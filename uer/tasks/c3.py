@@ -61,13 +61,17 @@ class C3Task(ChoiceTask):
         Args:
             answered: each must have its answer.
         """
-        found = 0
+        found = documents = 0
         for whole in read_stream(path):
             for document in whole.items():
                 passage, nodes = self._parts(document)
+                parts, place = document.value, documents
+                if len(parts) > 2 and isinstance(parts[2], (str, int)):
+                    place = parts[2]
+                documents += 1
                 for number, node in enumerate(nodes):
                     found += 1
-                    yield self._question(document, passage, node, number, answered)
+                    yield self._question(f"{place}-{number}", passage, node, answered)
         question_file(path, found)
 
     @staticmethod
@@ -76,7 +80,8 @@ class C3Task(ChoiceTask):
         parts = document.items(least=2)
         return "\n".join(item.text() for item in parts[0].items()).lower(), parts[1].items()
 
-    def _question(self, document: Node, passage: str, node: Node, number: int, answered: bool) -> Question:
+    def _question(self, called: str, passage: str, node: Node, answered: bool) -> Question:
+        """A question, which is `called` so where it has no id."""
         choices = [text.lower() for text in self.choices(node.get("choice"))]
         answer = None
         if answered:
@@ -86,11 +91,8 @@ class C3Task(ChoiceTask):
                     f"'{text[:40]}' is none of the choices: {', '.join(choices)[:120]}."
                 )
             answer = choices.index(text)
-        name = node.find("id")
-        if name is None:
-            whole = len(document.value) > 2 and isinstance(document.value[2], (str, int))
-            identity: str | int = f"{document.value[2] if whole else document.place}-{number}"
-        else:
+        name, identity = node.find("id"), called
+        if name is not None:
             identity = name.of(int) if isinstance(name.value, int) else name.text()
         return Question(passage, node.get("question").text().lower(), choices, answer, identity, node)
 

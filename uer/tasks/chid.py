@@ -17,6 +17,7 @@ from uer.errors import ConfigError
 from uer.tasks.choice import ABSENT, ChoiceTask, Questions, question_file
 from uer.tasks.rows import join
 
+LEAST = 8  # four special tokens, and four for idiom and text
 BLANK = re.compile(r"(#idiom\d{6}#)")
 
 
@@ -41,7 +42,7 @@ class ChidTask(ChoiceTask):
     together; other blanks are `[MASK]`.
 
     Raises:
-        ConfigError: `overflow` is "window".
+        ConfigError: `overflow` is "window", or `seq_length` leaves no room for text around a blank.
     """
 
     name = "chid"
@@ -54,6 +55,11 @@ class ChidTask(ChoiceTask):
                 "truncate, drop or error."
             )
         super().__init__(tokenizer, overflow=overflow, **settings)
+        if self.seq_length < LEAST:
+            raise ConfigError(
+                f"--seq_length {self.seq_length} has no room for an idiom and the text around its blank; "
+                f"give {LEAST} or more."
+            )
 
     def read_with_answers(
         self, path: str | Path, answers_path: str | Path, *, training: bool = False
