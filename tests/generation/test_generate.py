@@ -9,6 +9,8 @@ from tests.generation import oracle
 from uer.config.generation import DecodingOptions
 from uer.errors import ConfigError
 from uer.generation.generate import Generator
+from uer.generation.reading import CausalReader
+from uer.generation.sampling import Rules, candidates
 
 NEW = 80
 PROMPTS = [[2, 9, 31, 77], [2, 150], [2, 8, 8, 120, 44, 201, 19], [2]]
@@ -141,6 +143,39 @@ def test_scores_are_the_models_own(gpt2, model, tokenizer):
             logits = gpt2(torch.tensor([[*prompt, *text.ids]])).logits[0].double().log_softmax(-1)
         expected = [float(logits[len(prompt) + k - 1, token]) for k, token in enumerate(text.ids)]
         assert text.log_probs == pytest.approx(expected, abs=1e-4)
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"top_k": 0},
+        {"top_k": 30, "top_p": 0.9, "temperature": 1.4, "repetition_penalty": 1.2},
+        {"top_k": 0, "min_p": 0.05, "temperature": 0.8, "no_repeat_ngram_size": 2},
+    ],
+)
+@torch.inference_mode()
+def test_what_is_drawn_from_is_theirs(gpt2, model, tokenizer, settings):
+    """At each of 64 steps of their drawing, the same chance for every token; two prompts at a time."""
+    torch.manual_seed(11)
+    outs = [
+        reference(gpt2, prompt, new=64, do_sample=True, return_dict_in_generate=True, output_scores=True,
+                  **settings)
+        for prompt in PROMPTS[:2]
+    ]  # fmt: skip
+    drawn = [out.sequences[0, len(prompt) :] for out, prompt in zip(outs, PROMPTS)]
+    assert min(len(set(ids.tolist())) for ids in drawn) >= 20
+    options = DecodingOptions(**settings)
+    reader = CausalReader(model, PROMPTS[:2], room=80, pad_id=0)
+    rules, logits = Rules(options, PROMPTS[:2], vocab_size=oracle.VOCAB), reader.start()
+    for step, ids in enumerate(torch.stack(drawn, dim=1)):
+        chances, places = candidates(rules.apply(logits), options)
+        if places is not None:
+            chances = torch.zeros(logits.shape, dtype=torch.float64).scatter_(1, places, chances)
+        expected = torch.cat([out.scores[step] for out in outs]).double().softmax(dim=1)
+        ours = chances / chances.sum(dim=1, keepdim=True)
+        torch.testing.assert_close(ours, expected, atol=2e-5, rtol=1e-3)
+        rules.append(ids)
+        logits = reader.step(ids)
 
 
 def test_samples_differ_and_repeat_with_the_seed(model, tokenizer):
