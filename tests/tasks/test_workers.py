@@ -9,6 +9,7 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -19,8 +20,9 @@ from tests.training.engine_runs import free_ports
 from uer.checkpoints import read_state
 from uer.cli import run
 from uer.errors import ConfigError, UerError
-from uer.training import loop
+from uer.training import loop, state
 from uer.training.state import Checkpoints
+from uer.training.workers import Workers
 
 ROOT = Path(__file__).resolve().parents[2]
 WORDS = [chr(code) for code in range(0x4E00, 0x4E30)]
@@ -168,6 +170,25 @@ def test_a_best_model_that_is_not_there_is_not_the_best(load_script, capsys, the
     assert Path(there).is_file()
     finished = json.loads(Path(f"{there}.run/finished.json").read_text())
     assert finished["result"]["step"] == 15
+
+
+def test_workers_must_read_the_same_rows(load_script, monkeypatch):
+    told = {}
+    monkeypatch.setattr(Workers, "agree", lambda self, what, value: told.setdefault(what, []).append(value))
+    main = load_script("finetune/run_classifier.py").main
+    for text in ("1\t丁丂\n", "0\t丁丂\n"):  # as many rows of the same lengths
+        Path("train.tsv").write_text("label\ttext_a\n1\t丂丁\n0\t丂\n" + text)
+        assert run(main, words("out.bin")) == 0
+    assert len(set(told["the content of the files"])) == 2
+
+
+def test_room_for_a_checkpoint_is_looked_for_before_the_first_step(load_script, monkeypatch):
+    monkeypatch.setattr(loop._Loop, "update", None)
+    monkeypatch.setattr(state.shutil, "disk_usage", lambda folder: SimpleNamespace(free=1000))
+    with pytest.raises(
+        UerError, match=r"out\.bin: a checkpoint takes 0 MB and 0 MB are free; free some room"
+    ):
+        load_script("finetune/run_classifier.py").main(words("out.bin"))
 
 
 def test_a_resumed_run_has_as_many_pieces_as_before(load_script, capsys):

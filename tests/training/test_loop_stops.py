@@ -110,6 +110,36 @@ def test_too_many_bad_updates_stop_the_run_and_name_the_instances(lines):
     assert saved == [2, 4], "skipped updates leave finite weights, which may be saved"
 
 
+class Heard(Workers):
+    """One of two workers; what the loop asks of it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.asked: list[str] = []
+
+    def of_all(self, ids):
+        return [number for one in ids for number in (one, 100 + one)]
+
+    def alive(self) -> None:
+        self.asked.append("alive")
+
+    def finished(self) -> None:
+        self.asked.append("finished")
+
+
+def test_the_instances_of_all_workers_are_named(lines):
+    """The one whose rows are at fault may be another than the one that is heard."""
+    with pytest.raises(UerError, match="at step 1 on instances 0, 100, 1, 101; lower"):
+        train(Poison([1]), batches(2), 2, options=TrainOptions(max_bad_steps=1), workers=Heard())
+
+
+def test_no_update_is_waited_for_when_training_is_over(lines):
+    """Else a long test of the best model would be taken for a hang."""
+    workers = Heard()
+    train(Toy(), batches(4), 2, workers=workers)
+    assert workers.asked == ["alive", "alive", "finished"]
+
+
 def test_bad_updates_are_counted_in_a_row_and_over_a_resume(lines):
     train(Poison([0, 8, 16]), batches(4), 6, options=TrainOptions(max_bad_steps=2))
     kept = {}

@@ -5,9 +5,11 @@ from __future__ import annotations
 import errno
 import json
 import os
+import signal
 import subprocess
 import sys
 import threading
+import time
 from collections import namedtuple
 from pathlib import Path
 
@@ -331,6 +333,23 @@ def test_writing_beside_training():
     with pytest.raises(ValueError, match="the first error"), Writer() as writer:
         writer.submit(fail)
         raise ValueError("the first error")
+
+
+def test_a_signal_lets_the_last_checkpoint_be_written(lines):
+    """Training is over by then, and a process that dies at once would lose what it did last."""
+    before, done = signal.getsignal(signal.SIGTERM), []
+
+    def write() -> None:
+        while signal.getsignal(signal.SIGTERM) == before:
+            time.sleep(0.01)
+        os.kill(os.getpid(), signal.SIGTERM)
+        time.sleep(0.1)
+        done.append("written")
+
+    with pytest.raises(KeyboardInterrupt), Writer() as writer:
+        writer.submit(write)
+    assert done == ["written"] and signal.getsignal(signal.SIGTERM) == before
+    assert lines == ["SIGTERM: stopping after the checkpoint is written; once more stops at once."]
 
 
 def test_leftovers_of_killed_processes_are_removed(trained):

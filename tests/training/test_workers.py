@@ -42,6 +42,7 @@ def test_what_two_workers_find_out_together(monkeypatch):
         "and versions.",
         "nothing",
         "workers 0 and 1 have the same first batch; start each with a rank of its own.",
+        "[0, 10, 1]",
         "[2.0, 1.0]",
         "1.0",
         "False",

@@ -61,6 +61,7 @@ if __name__ == "__main__":
         told(lambda: workers.agree("the run", f"{rank}")),
         told(lambda: workers.check_ids([rank, 2])),
         told(lambda: workers.check_ids([1, 2])),
+        f"{workers.of_all([[0, 1], [10]][rank])}",
         f"{workers.sum(torch.tensor([1.0, rank])).tolist()}",
         f"{float(workers.any(torch.tensor(float(rank == 1))))}",
         f"{workers.first_says(rank == 1)}",

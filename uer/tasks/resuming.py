@@ -54,6 +54,7 @@ class Resuming:
 
     Raises:
         CheckpointError: there are checkpoints but none is whole, or they are of another run.
+        EnvironmentFault: the workers read different files.
     """
 
     def __init__(self, path: str, options: RunOptions, means: Means) -> None:
@@ -61,6 +62,7 @@ class Resuming:
         self.checkpoints, self.folder = Checkpoints(path, limit=1), run_folder(path)
         told = {**means.settings, "rows": means.training.batch_size, "world_size": self.workers.size}
         self.about = {"options": told, "dataset": files_fingerprint(options)}
+        self.workers.agree("the content of the files", self.about["dataset"])
         self.note = self.folder / FINISHED
         self.finished = self._read() if options.resume is not None else None
         self.found = None
@@ -110,6 +112,9 @@ class Resuming:
             period: batches of an epoch.
             writer: writes while training goes on.
             more: counters of fine-tuning, which lie beside the loop's own.
+
+        Raises:
+            EnvironmentFault: the disk has no room for a checkpoint.
         """
         steps = self.options.save_checkpoint_steps
         every = period if steps is None else steps
@@ -125,7 +130,10 @@ class Resuming:
                 )
                 writer.submit(write)
 
-        return Saving(save, every) if every else None
+        if not every:
+            return None
+        self.checkpoints.check_room(run.model)
+        return Saving(save, every)
 
     def finish(self, result: dict[str, Any]) -> None:
         """Leave the result and take the checkpoints away: the best model is at NAME."""

@@ -6,6 +6,7 @@ import contextlib
 import datetime
 import faulthandler
 import hashlib
+import itertools
 import os
 import sys
 from collections.abc import Iterator, Sequence
@@ -135,14 +136,24 @@ class DistributedWorkers(Workers):
         Raises:
             EnvironmentFault: two were; the message names them.
         """
-        theirs: list[Any] = [None] * self.size
-        dist.all_gather_object(theirs, tuple(int(number) for number in ids), group=self.hosts)
+        theirs = self._ids(ids)
         for rank, numbers in enumerate(theirs):
             if len(numbers) > 1 and theirs.index(numbers) != rank:
                 raise EnvironmentFault(
                     f"workers {theirs.index(numbers)} and {rank} have the same first batch; start each with "
                     "a rank of its own."
                 )
+
+    def _ids(self, ids: Sequence[int]) -> list[tuple[int, ...]]:
+        """Those of each process."""
+        theirs: list[Any] = [None] * self.size
+        dist.all_gather_object(theirs, tuple(int(number) for number in ids), group=self.hosts)
+        return theirs
+
+    def of_all(self, ids: Sequence[int]) -> list[int]:
+        """Instances of all processes, by turns."""
+        turns = itertools.zip_longest(*self._ids(ids))
+        return [number for turn in turns for number in turn if number is not None]
 
     @contextlib.contextmanager
     def unwatched(self) -> Iterator[None]:
@@ -154,6 +165,10 @@ class DistributedWorkers(Workers):
     def alive(self) -> None:
         """Called every update; after `--timeout` seconds without, stacks are printed and the process ends."""
         faulthandler.dump_traceback_later(self.timeout, exit=True)
+
+    def finished(self) -> None:
+        """What comes now (the last writing, a test) may take as long as it likes."""
+        faulthandler.cancel_dump_traceback_later()
 
     def explained(self, error: RuntimeError) -> Exception:
         """What a failed exchange means."""

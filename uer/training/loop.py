@@ -181,6 +181,7 @@ class _Loop:
                 raise
             raise explained from error
         finally:
+            self.workers.finished()
             self.log.close()
 
     def run(self, windows: Any, stop: StopRequest) -> None:
@@ -315,7 +316,7 @@ class _Loop:
 
     def diagnosis(self, window: Window) -> str:
         """Why the run is given up."""
-        ids = [int(number) for batch in window.batches for number in batch.ids]
+        ids = self.workers.of_all([int(number) for batch in window.batches for number in batch.ids])
         named = ", ".join(map(str, ids[:NAMED_INSTANCES]))
         if len(ids) > NAMED_INSTANCES:
             named += f" and {len(ids) - NAMED_INSTANCES} more"

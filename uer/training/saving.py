@@ -12,6 +12,7 @@ import torch
 from uer.layers import kernels
 from uer.training.ema import WeightAverage
 from uer.training.engines.base import Engine, Tensors
+from uer.training.stop import listen
 
 
 class Snapshot(NamedTuple):
@@ -65,6 +66,9 @@ class Writer:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._pool.shutdown(wait=True)
+        with listen("the checkpoint is written") as stop:
+            self._pool.shutdown(wait=True)
         if error is None or isinstance(error, KeyboardInterrupt):
             self.wait()
+        if error is None and stop.made:
+            raise KeyboardInterrupt

@@ -254,12 +254,13 @@ class Checkpoints:
             )
 
     def check_room(self, model: nn.Module) -> None:
-        """Refuse to start a run whose checkpoints the disk cannot hold (with two means a parameter).
+        """Refuse to start a run whose checkpoints the disk cannot hold (two means a trained parameter).
 
         Raises:
             EnvironmentFault: fewer bytes are free than a checkpoint takes.
         """
-        self._check_bytes(3 * _bytes(param for param in model.parameters()))
+        trained = (param for param in model.parameters() if param.requires_grad)
+        self._check_bytes(_bytes(model.parameters()) + 2 * _bytes(trained))
 
     def _check_bytes(self, needed: int) -> None:
         folder = self.name.parent

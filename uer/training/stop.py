@@ -14,8 +14,9 @@ from uer.utils.logging import logger
 class StopRequest:
     """Whether the user (or the machine) asked the run to stop."""
 
-    def __init__(self) -> None:
+    def __init__(self, last: str = "this batch") -> None:
         self.signal: int | None = None
+        self.last = last
 
     @property
     def made(self) -> bool:
@@ -26,16 +27,17 @@ class StopRequest:
         if self.made:
             raise KeyboardInterrupt
         self.signal = number
-        logger.info("%s: stopping after this batch; once more stops at once.", signal.Signals(number).name)
+        name = signal.Signals(number).name
+        logger.info("%s: stopping after %s; once more stops at once.", name, self.last)
 
 
 @contextlib.contextmanager
-def listen() -> Iterator[StopRequest]:
+def listen(last: str = "this batch") -> Iterator[StopRequest]:
     """Turn SIGINT and SIGTERM into a request while the block runs; the second one is a `KeyboardInterrupt`.
 
-    Signals reach the main thread only; elsewhere nothing is changed.
+    Signals reach the main thread only; elsewhere nothing is changed. `last`: what is still done, in words.
     """
-    request = StopRequest()
+    request = StopRequest(last)
     if threading.current_thread() is not threading.main_thread():
         yield request
         return

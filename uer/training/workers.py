@@ -61,12 +61,19 @@ class Workers:
     def check_ids(self, ids: Sequence[int]) -> None:
         """Make sure that no two processes were dealt the same instances."""
 
+    def of_all(self, ids: Sequence[int]) -> list[int]:
+        """Instances of all processes, by turns."""
+        return list(ids)
+
     def unwatched(self) -> AbstractContextManager:
         """What is done in the block (evaluation, saving) may take as long as it likes."""
         return contextlib.nullcontext()
 
     def alive(self) -> None:
         """Called every update."""
+
+    def finished(self) -> None:
+        """No further update will come."""
 
     def explained(self, error: RuntimeError) -> Exception:
         """What an error means, when it is one of the exchange between processes; else the error itself."""
