@@ -9,6 +9,7 @@ import torch
 from tests.tasks.golden import Golden, close, tensors
 from tests.tasks.scripts import LETTERS, Folder, finetune, infer
 from uer.errors import DataError
+from uer.metrics import GroupRanking
 from uer.tasks.body import task_body
 from uer.tasks.classifier import ClassifierModel
 from uer.tasks.dbqa import DbqaTask
@@ -48,6 +49,17 @@ def test_faulty_rows(shared, tmp_path, row, message):
     path = Folder(tmp_path).table("t.tsv", COLUMNS, [row])
     with pytest.raises(DataError, match=message):
         task.read(path)
+
+
+def test_questions_of_one_sentence_and_without_a_right_one():
+    """The task's own way from logits to scores, rows in any order."""
+    metric = GroupRanking()
+    groups, labels = np.array([0, 1, 2, 3, 2, 3]), np.array([1, 0, 0, 0, 1, 0])
+    logits = np.array([-5.0, 9.0, 2.0, 1.0, 1.0, 1.0])
+    order = np.random.default_rng(3).permutation(6)
+    metric.update(order, groups[order], logits[order], labels[order] == 1)
+    # one right sentence; one wrong one; the second of two; two wrong ones, which map leaves out
+    assert metric.scores() == pytest.approx({"mrr": (1 + 1 / 2 + 1 / 2 + 1 / 3) / 4, "map": (1 + 1 / 2) / 2})
 
 
 def generated(rng, questions):
