@@ -65,9 +65,10 @@ def test_labels_may_be_names_and_sets_empty(tmp_path, golden):
 @pytest.mark.parametrize(
     "cells, message",
     [
-        (["0,1", "0,,1"], "t.tsv:3: the label is empty"),
+        (["0,1", "0,,1"], "t.tsv:3: '0,,1' has a comma without a label beside it; write labels with one"),
+        (["0,1", "0,"], "t.tsv:3: '0,' has a comma without a label beside it"),
         (["0,2"], "t.tsv:2: the label 2 is outside 0 … 1"),
-        (["", ""], "t.tsv: there is no row under the header"),
+        (["", ""], "t.tsv: no row has a label, so there is nothing to learn"),
     ],
 )
 def test_faulty_label_cells(tmp_path, cells, message):
@@ -79,6 +80,8 @@ def test_an_unknown_label_of_a_set(tmp_path, golden):
     task = MultiLabelTask(golden.tokenizer(), LabelMap(("a", "b"), "train.tsv"), seq_length=8)
     with pytest.raises(DataError, match=r"t.tsv:3: the label 'c' is not among those of train.tsv: a, b"):
         task.read(table(tmp_path, "a,b", "a,c"))
+    with pytest.raises(DataError, match=r"t.tsv:2: ',a' has a comma without a label"):
+        task.read(table(tmp_path, ",a", "b"))
 
 
 def test_64_rows_are_memorised(tmp_path, capsys):

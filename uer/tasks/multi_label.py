@@ -5,7 +5,6 @@ The model is the classifier's; each label is decided by itself.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +15,7 @@ import torch.nn.functional as F
 from uer.config.model import ModelConfig
 from uer.data.batch import Batch
 from uer.data.readers import read_tsv
+from uer.errors import DataError
 from uer.metrics import SetMatch
 from uer.models.model import Inputs
 from uer.targets.term import Term
@@ -80,7 +80,7 @@ class MultiLabelTask(TextTask):
         table = read_table(path, ("label", "text_a"), ("text_b",))
         gold = np.zeros((len(table), len(self.labels)), np.float32)
         for row, (text, line) in enumerate(zip(table.column("label"), table.lines)):
-            for part in parts(text):
+            for part in parts(text, path, line):
                 gold[row, self.labels.id_of(part, path, line)] = 1
         return self.labelled(table, {"cls": gold}, training)
 
@@ -117,18 +117,31 @@ def probabilities(logits: np.ndarray) -> np.ndarray:
     return torch.from_numpy(logits).sigmoid().numpy()
 
 
-def parts(text: str) -> list[str]:
-    """The labels in a cell; none in an empty one."""
-    return text.split(",") if text.strip() else []
+def parts(text: str, path: str | Path, line: int) -> list[str]:
+    """The labels in a cell; none in an empty one.
+
+    Raises:
+        DataError: a comma has no label on one of its sides.
+    """
+    found = [part.strip() for part in text.split(",")] if text.strip() else []
+    if not all(found):
+        raise DataError(
+            f"'{text[:60]}' has a comma without a label beside it; write labels with one comma between two "
+            "of them, and none for a row without labels.",
+            path=path,
+            line=line,
+        )
+    return found
 
 
 def read_label_sets(path: str | Path, labels_num: int | None = None) -> LabelMap:
-    """The labels of a training file; see `LabelMap.collect`."""
+    """The labels of a training file; see `LabelMap.collect`.
 
-    def values() -> Iterable[tuple[int, str]]:
-        """Line number and label, for each label of each row."""
-        for line, row in read_tsv(path, ("label", "text_a")):
-            for part in parts(row["label"]):
-                yield line, part
-
-    return LabelMap.collect(values(), path, labels_num, least=1)
+    Raises:
+        DataError: also when no row has a label.
+    """
+    rows = [(line, parts(row["label"], path, line)) for line, row in read_tsv(path, ("label", "text_a"))]
+    values = [(line, part) for line, found in rows for part in found]
+    if rows and not values:
+        raise DataError("no row has a label, so there is nothing to learn.", path=path)
+    return LabelMap.collect(values, path, labels_num, least=1)
