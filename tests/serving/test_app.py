@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 from fastapi.testclient import TestClient
 
+from tests.checkpoints.folders import make
 from tests.serving.conftest import SIZES
 from uer.cli import run
 from uer.config.generation import DecodingOptions
@@ -252,6 +253,17 @@ def test_a_port_that_is_taken():
             listen(other.getsockname()[1])
     with listen(0) as listener:
         assert listener.getsockname()[0] == "127.0.0.1"
+
+
+def test_tags_without_names(tmp_path):
+    make("bert", "ForTokenClassification", tmp_path / "tagger")
+    with pytest.raises(CheckpointError, match=r"tagger does not say what its tags are called; .* id2label"):
+        open_ability(describe("tagger"), "fp32", 64)
+    config = json.loads((tmp_path / "tagger" / "config.json").read_text())
+    named = {**config, "id2label": {"0": "O", "1": "B-BOOK"}, "label2id": {"O": 0, "B-BOOK": 1}}
+    (tmp_path / "tagger" / "config.json").write_text(json.dumps(named))
+    found = open_ability(describe("tagger"), "fp32", 64).run("我 喜 欢 the good")
+    assert {word["tag"] for word in found["words"]} <= {"O", "B-BOOK"} and len(found["words"]) == 5
 
 
 def test_models_that_cannot_be_shown(models, tmp_path):

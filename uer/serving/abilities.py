@@ -146,6 +146,11 @@ class Tag(Ability):
     @classmethod
     def open(cls, described: Described, precision: str, length: int) -> Tag:
         """See `open_ability`."""
+        if described.companion is None or described.companion.labels is None:
+            raise CheckpointError(
+                f"{described.path} does not say what its tags are called; in a Hugging Face folder they "
+                "stand as id2label in config.json."
+            )
         labels = saved_tags(described.path, described.companion, None)
         crf = bool(described.extra.get("crf_target", False))
         config = described.config.replace(labels_num=len(labels))
