@@ -64,5 +64,5 @@ def is_first(environment: dict[str, str]) -> bool:
 
 
 def on_this_machine(environment: dict[str, str], size: int) -> int:
-    """How many of the `size` processes share this machine's memory: the launcher says it, else all of them."""
+    """How many of the `size` processes share this machine's memory, as the launcher says; else all."""
     return int(environment.get("LOCAL_WORLD_SIZE", size))
