@@ -99,6 +99,22 @@ def write_checkpoint(
         EnvironmentFault: the disk is full, or the folder cannot be written to.
     """
     write_weights(path, snapshot.weights)
+    try:
+        _write_beside(path, write_weights, snapshot, training)
+    except EnvironmentFault:
+        if not state_folder(path).exists():  # weights alone are no checkpoint, and stand in the way of others
+            for file in (path, averaged_path(path)):
+                remove_checkpoint(file)
+        raise
+
+
+def _write_beside(
+    path: Path,
+    write_weights: Callable[[Path, Tensors], None],
+    snapshot: Snapshot,
+    training: Mapping[str, Any],
+) -> None:
+    """What `write_checkpoint` writes after the weights, in its order."""
     weights = [path]
     if snapshot.average is not None:
         weights.append(averaged_path(path))
