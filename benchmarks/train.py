@@ -29,7 +29,7 @@ from benchmarks.common import REPOSITORY, machine, real_data, table
 from benchmarks.train_turns import Process, start, take_turns
 from uer.cli import Command, run
 from uer.config.options import Options, option, positive
-from uer.errors import ConfigError
+from uer.errors import ConfigError, EnvironmentFault
 
 BATCHES = 16  # different ones a case
 PRECISIONS = {"ours": ("auto",), "uer": ("fp32",), "transformers": ("fp32", "bf16")}
@@ -237,8 +237,11 @@ def measure(case: Case, options: BenchmarkOptions, device: str, folder: Path) ->
             process.job.kill()
             process.job.wait()
     for process in processes:
-        if process.full:
-            print(f"{case.name}: no memory for {NAMES[process.side]} {process.precision}; it is left out.")
+        if process.left_out:
+            side = f"{NAMES[process.side]} {process.precision}"
+            print(f"{case.name}: {side} is left out: {process.left_out}.", flush=True)
+    if any(process.left_out for process in processes if process.side == "products"):
+        return []  # nothing to hold the others against
     per_row = float((arrays["seg"] > 0).sum() / len(arrays["seg"]))
     flops = {
         side: model_flops(case, config, arrays, vocabulary, few=few(side, case, device)) for side, _ in sides
@@ -306,6 +309,8 @@ def main(argv: list[str] | None = None) -> int:
 
     torch.set_num_threads(options.threads)
     device = options.device
+    if device == "cuda" and not torch.cuda.is_available():
+        raise EnvironmentFault("--device cuda: this machine has no GPU; --tiny --device cpu runs its cases.")
     if device == "auto":
         device = "cuda" if torch.cuda.is_available() else "cpu"
     records: list[dict[str, Any]] = []

@@ -33,17 +33,19 @@ class Process:
     turns: list[dict[str, float]] = field(default_factory=list)
     steps: int = 1
     clock: str = "seconds"
-    full: bool = False
+    left_out: str = ""
+    """why it is, if it is"""
 
     def listen(self) -> dict[str, Any]:
         """Its next answer.
 
         Raises:
             MemoryError: it needs more than there is.
+            EOFError: it has ended.
         """
         line = self.job.stdout.readline()
         if not line:
-            raise RuntimeError(f"{self.side} ({self.precision}) ended with code {self.job.wait()}.")
+            raise EOFError(f"it ended with code {self.job.wait()}")
         answer = json.loads(line)
         if "full" in answer:
             raise MemoryError(answer["full"])
@@ -82,11 +84,13 @@ def start(side: str, precision: str, about: dict[str, Any], folder: Path) -> Pro
 
 @contextmanager
 def spared(process: Process) -> Iterator[None]:
-    """A side that finds no memory in the block is left out from then on; the others go on."""
+    """A side that finds no memory or ends in the block is left out from then on; the others go on."""
     try:
         yield
     except MemoryError:
-        process.full, process.turns = True, []
+        process.left_out, process.turns = "there is no memory for it", []
+    except (EOFError, BrokenPipeError) as error:
+        process.left_out, process.turns = str(error), []
 
 
 def take_turns(processes: list[Process], options: BenchmarkOptions) -> None:
@@ -103,6 +107,6 @@ def take_turns(processes: list[Process], options: BenchmarkOptions) -> None:
             process.steps = max(1, round((least if options.tiny else options.seconds) / once))
     for _ in range(options.rounds):
         for process in processes:
-            if not process.full:
+            if not process.left_out:
                 with spared(process):
                     process.turns.append(process.turn(process.steps))

@@ -84,8 +84,8 @@ def test_a_side_that_finds_no_memory_is_left_out(script, tmp_path):
     for side in sides:
         side.job.kill()
         side.job.wait()
-    assert [(side.full, len(side.turns)) for side in sides] == [(True, 0), (False, 2)]
-    left = script.Process("uer", "fp32", None, full=True)
+    assert [(side.left_out, len(side.turns)) for side in sides] == [("there is no memory for it", 0), ("", 2)]
+    left = script.Process("uer", "fp32", None, left_out="there is no memory for it")
     kept = [
         script.Process(name, kind, None, about=kind, turns=[{"seconds": 1.0, "peak": 1, **turn}])
         for name, kind, turn in (
@@ -97,14 +97,27 @@ def test_a_side_that_finds_no_memory_is_left_out(script, tmp_path):
     assert [(record["side"], record["ratio"]) for record in found] == [("ours", 1.0)]
 
 
+def test_a_side_that_ends_is_left_out(script, tmp_path):
+    """A program that does not run on this machine takes no others with it."""
+    about = {"case": {"device": "cpu", "threads": 1, "config": {"products": 64}}, "peers": {}}
+    sides = [script.start(side, "fp32", about, tmp_path) for side in ("uer", "products")]
+    script.take_turns(sides, script.BenchmarkOptions(tiny=True, rounds=2))
+    for side in sides:
+        side.job.kill()
+        side.job.wait()
+    assert [(side.left_out, len(side.turns)) for side in sides] == [("it ended with code 1", 0), ("", 2)]
+
+
 @pytest.mark.parametrize(
     ("words", "message"),
     [
         (["--peer", "uer=none"], "--peer is 'uer=none'; it must be transformers, or uer=FOLDER"),
         (["--cases", "BERT", "--device", "cpu"], "--cases is 'BERT'; choose from BERT tiny"),
         (["--clock", "cpu"], "add --threads 1"),
+        (["--device", "cuda"], "--device cuda: this machine has no GPU; --tiny --device cpu runs its cases."),
     ],
 )
-def test_what_cannot_be_measured_is_one_line(script, capsys, words, message):
+def test_what_cannot_be_measured_is_one_line(script, capsys, monkeypatch, words, message):
+    monkeypatch.setattr("torch.cuda.is_available", lambda: False)
     assert run(script.main, words) == 2
     assert message in capsys.readouterr().err
