@@ -38,6 +38,7 @@ def run(stopping, tokenizer, tokens):
         (("less",), ["the", "end", "##less"], "the end", 2, ""),
         (("nd",), ["the", "end", "好"], "the e", 1, " e"),
         (("。", "好"), ["你", "你", "好"], "你你", 2, ""),
+        (("s",), ["the", "end", "##less"], "the endle", 2, "le"),
     ],
 )
 def test_text_ends_in_front_of_the_string(words, stops, tokens, text, kept, rest):
@@ -50,6 +51,10 @@ def test_a_string_met_before_the_shortest_length_does_not_cut(words):
     ids = words.convert_tokens_to_ids(["你", "好", "你", "好"])  # the first 好 was let pass
     assert stopping.met(ids) and stopping.cut(ids, True).text == "你好你"
     assert not stopping.met(ids[:3])
+    stopping = Stopping(words, ("ss",))
+    ids = words.convert_tokens_to_ids(["end", "##less", "##less", "##less"])
+    assert stopping.cut(ids, True) == (ids[:3], "endlesslessle", "le")
+    assert Stopping(words, ("s",)).cut(ids, True).text == "endlesslessle"
 
 
 def test_characters_of_several_byte_tokens(shared, tmp_path):

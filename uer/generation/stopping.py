@@ -55,7 +55,8 @@ class Stopping:
             ids.pop()
         text = self.tokenizer.decode(ids)
         if completed:
-            text = text[: min(text.rfind(stop) for stop in completed)]
+            before = self.tokenizer.decode(ids[:-1])
+            text = text[: min(_place(text, stop, before.count(stop)) for stop in completed)]
             while ids and not text.startswith(self.tokenizer.decode(ids)):
                 ids.pop()
         return Ended(ids, text, text[len(self.tokenizer.decode(ids)) :])
@@ -70,6 +71,12 @@ class Stopping:
         while begun and ids and len(self.tokenizer.decode(ids)) > len(text) - begun:
             ids.pop()
         return ids
+
+
+def _place(text: str, stop: str, earlier: int) -> int:
+    """Where `stop` begins first behind so many earlier ones, or last; a token may bring it several times."""
+    parts = text.split(stop)
+    return len(stop.join(parts[: min(earlier + 1, len(parts) - 1)]))
 
 
 def _begun(text: str, stop: str) -> int:
