@@ -12,6 +12,7 @@ from types import ModuleType
 # Before anything imports torch or a tokenizer: the suite is sized for two cores.
 os.environ.setdefault("OMP_NUM_THREADS", "2")
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+os.environ.setdefault("CUDA_VISIBLE_DEVICES", "0")  # on several GPUs fine-tuning would start processes
 
 import pytest
 

@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 import torch
 
-from uer.config.finetune import ClassifierOptions, FinetuneOptions, SingleTextOptions
+from uer.config.finetune import ClassifierOptions, FinetuneOptions, GridOptions, SingleTextOptions
 from uer.opts.finetune import finetune_command, inference_command, learning_options, training_options
+from uer.training import launch
 
 FILES = ["--train_path", "a.tsv", "--dev_path", "b.tsv"]
 
@@ -49,3 +50,23 @@ def test_a_command_of_prediction_takes_a_saved_model():
     assert command.model == "saved" and command.model_flag == "load_model_path"
     assert command.parser.prog == "inference/run_x_infer.py"
     assert "says by itself what it is" in command.parser.description
+
+
+@pytest.mark.parametrize(
+    ("words", "wanted"),
+    [([], 3), (["--world_size", "1"], 1), (["--world_size", "2"], 2), (["--gpu_ranks", "1"], 1)],
+)
+def test_one_model_is_trained_on_all_gpus(command, monkeypatch, words, wanted):
+    started = []
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 3)
+    monkeypatch.setattr(launch, "launch_workers", lambda script, argv, told: started.append(told.world_size))
+    command.parse([*FILES, *words])
+    assert started == [wanted]
+
+
+def test_a_search_puts_its_trials_on_the_gpus_itself(monkeypatch):
+    started = []
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 3)
+    monkeypatch.setattr(launch, "launch_workers", lambda script, argv, told: started.append(told.world_size))
+    finetune_command("run_classifier_grid", "Search.", GridOptions, SingleTextOptions).parse(FILES)
+    assert started == [1]

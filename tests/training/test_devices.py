@@ -11,7 +11,7 @@ from uer.config.training import DistributedOptions
 from uer.errors import ConfigError, EnvironmentFault
 from uer.training import devices
 from uer.training.devices import check_gpus, choose_device, choose_workers
-from uer.training.launch import killed_for, launch_workers, memory_kills
+from uer.training.launch import killed_for, launch_workers, memory_kills, over_all_gpus
 from uer.training.place import Place, meeting_point, place_of
 
 
@@ -77,6 +77,31 @@ def test_processes_for_gpus_that_are_not_there_are_one_line(gpus, count, options
 def test_processes_that_can_be_started(gpus, count, options):
     gpus(count)
     check_gpus(DistributedOptions(**options))
+
+
+@pytest.mark.parametrize(
+    ("count", "options", "environment", "workers"),
+    [
+        (4, {}, {}, 4),
+        (4, {"engine": "fsdp"}, {}, 4),
+        (1, {}, {}, 1),
+        (0, {}, {}, 1),
+        (4, {"world_size": 2}, {}, 2),
+        (4, {"gpu_ranks": (1,)}, {}, 1),
+        (4, {}, {"RANK": "0"}, 1),
+        (4, {}, {"SLURM_STEP_ID": "0"}, 1),
+    ],
+)
+def test_all_gpus_where_nobody_says_how_many(gpus, monkeypatch, caplog, count, options, environment, workers):
+    gpus(count)
+    for name in ("RANK", "SLURM_STEP_ID"):
+        monkeypatch.delenv(name, raising=False)
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    told = DistributedOptions(**options)
+    with caplog.at_level("INFO"):
+        assert over_all_gpus(told) == told.replace(world_size=workers)
+    assert ("One worker on each of 4 GPUs" in caplog.text) == (workers == 4)
 
 
 @pytest.mark.parametrize(

@@ -43,7 +43,9 @@ FOLD_BY_FOLD = ("resume", "save_checkpoint_steps")
 
 
 class TrainingCommand(Command):
-    """`--world_size` starts as many workers with the same command line, and the command ends with them."""
+    """`--world_size` starts as many workers with the same command line, and the command ends with them; so do
+    several GPUs.
+    """
 
     @property
     def many(self) -> bool:
@@ -58,7 +60,7 @@ class TrainingCommand(Command):
             ConfigError: a flag for one model is typed where many are trained.
             EnvironmentFault: GPUs are asked for that are not there.
         """
-        from uer.training.launch import launch_workers
+        from uer.training.launch import launch_workers, over_all_gpus
 
         chosen, words = super().parse(argv), sys.argv[1:] if argv is None else argv
         allowed = FOLD_BY_FOLD if CrossValidationOptions in self.groups else ()
@@ -68,8 +70,10 @@ class TrainingCommand(Command):
                 f"--{typed} is for scripts that train one model, and {self.parser.prog} trains many; "
                 "leave it out."
             )
-        script = repository_root() / self.parser.prog
-        if (code := launch_workers(script, words, chosen[DistributedOptions])) is not None:
+        script, options = repository_root() / self.parser.prog, chosen[DistributedOptions]
+        if not self.many and "world_size" not in chosen.written:
+            options = over_all_gpus(options)
+        if (code := launch_workers(script, words, options)) is not None:
             raise SystemExit(code)
         return chosen
 

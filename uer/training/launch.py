@@ -19,6 +19,7 @@ from uer.config.training import DistributedOptions
 from uer.training.place import meeting_point, place_of
 from uer.utils.logging import logger
 
+LAUNCHED = {"RANK", "SLURM_STEP_ID"}  # set in the environment by torchrun and srun, and by us
 GRACE = 30.0  # seconds between asking workers to end and ending them
 POLL = 0.1
 PR_SET_PDEATHSIG = 1
@@ -58,6 +59,21 @@ def launch_workers(script: Path, argv: Sequence[str], options: DistributedOption
     finally:
         for worker in workers:
             worker.close()
+
+
+def over_all_gpus(options: DistributedOptions) -> DistributedOptions:
+    """As many workers as there are GPUs to be seen, where neither flags nor a launcher say how many.
+
+    For fine-tuning, whose `--batch_size` is that of all workers together: it takes what UER-py's DataParallel
+    took, and computes the same.
+    """
+    import torch
+
+    visible = torch.cuda.device_count()
+    if visible < 2 or options.world_size > 1 or options.gpu_ranks or LAUNCHED & os.environ.keys():
+        return options
+    logger.info("One worker on each of %d GPUs; --world_size 1 --gpu_ranks 0 takes one GPU.", visible)
+    return options.replace(world_size=visible)
 
 
 class _Worker:
