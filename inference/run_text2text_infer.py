@@ -13,6 +13,7 @@ from uer.config.tasks import Text2textOptions
 from uer.opts.finetune import inference_command, saved_predictor
 from uer.opts.tasks import saved_text2text_options
 from uer.opts.tokenizer import chosen_tokenizer
+from uer.utils.logging import logger
 
 COMMAND = inference_command("run_text2text_infer", "Write a text for each text.", Text2textOptions)
 
@@ -30,7 +31,16 @@ def main(argv: list[str] | None = None) -> int:
     task = Text2textTask(chosen_tokenizer(chosen), **saved_text2text_options(chosen))
     predictor = saved_predictor(chosen, task, lambda config, _: task.model(config))
 
+    prefixed = chosen.companion is not None and chosen.companion.extra.get("prefixed")
+
     def columns(rows: list[dict[str, str]]) -> dict[str, list[str]]:
+        nonlocal prefixed
+        if prefixed and "prefix" not in rows[0]:
+            logger.warning(
+                f"{options.test_path} has no column prefix, and the model was trained with one: it says what "
+                "is to be written for a row."
+            )
+        prefixed = False  # said once
         texts, sources = [""] * len(rows), task.encode(rows)
         predictor.seen.add(sources)
         for batch, ids in predictor.stream(sources):

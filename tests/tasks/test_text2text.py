@@ -113,6 +113,19 @@ def test_prefixes_and_pairs_are_part_of_the_source(shared, tmp_path):
     assert task.encode([{"text_a": "b"}]).lengths.tolist() == [4]
 
 
+def test_a_model_that_reads_prefixes_misses_their_column(folder, capsys):
+    rows = [[row[0], "task: ", row[1]] for row in generated(random.Random(3), 8)]
+    settings = {"seq_length": 12, "tgt_seq_length": 10, "epochs_num": 1, "batch_size": 8}
+    bare, full = (["label", "text_a"], [[row[0], row[2]] for row in rows]), (["label", "prefix", "text_a"], rows)
+    for trained, given, said in ((full, bare, True), (full, full, False), (bare, bare, False)):
+        folder.table("rows.tsv", *trained)
+        finetune("run_text2text", folder, tokenizer="space", **settings)
+        folder.table("rows.tsv", *given)
+        capsys.readouterr()
+        infer("run_text2text", folder)
+        assert ("has no column prefix, and the model was trained with one" in capsys.readouterr().err) == said
+
+
 def test_rows_that_are_too_long(shared, tmp_path, caplog):
     golden = Golden(shared, "text2text_bart", tmp_path)
     path = Folder(tmp_path).table("t.tsv", ["label", "text_a"], [["a", "b"], ["a" * 9, "b"], ["a", "b" * 20]])

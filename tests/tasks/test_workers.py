@@ -8,6 +8,7 @@ import random
 import shutil
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -200,6 +201,21 @@ def test_a_resumed_run_has_as_many_pieces_as_before(load_script, capsys):
     assert "--micro_batches 1 has no effect: the run goes on as it began, with 3." in capsys.readouterr().err
     one, two = read_state("whole.bin"), read_state("cut.bin")
     assert all(torch.equal(one[name], two[name]) for name in one)
+
+
+def test_a_run_of_fp16_goes_on_where_there_is_a_gpu(load_script, capsys, monkeypatch):
+    main = load_script("finetune/run_classifier.py").main
+    flags = ("--save_checkpoint_steps", "3")
+    killed(main, words("cut.bin", *flags), 8)
+    read = state.read_checkpoint
+
+    def of_a_gpu(path):
+        found = read(path)
+        return replace(found, training={**found.training, "precision": "fp16"})
+
+    monkeypatch.setattr(state, "read_checkpoint", of_a_gpu)
+    assert run(main, words("cut.bin", *flags, "--resume")) == 2
+    assert "--precision fp16 needs a GPU and this run is on the CPU" in capsys.readouterr().err
 
 
 def test_a_finished_run_is_not_trained_again(load_script, capsys, monkeypatch):

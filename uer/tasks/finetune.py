@@ -29,7 +29,7 @@ from uer.tasks.setup import inherited, pick_precision, save_model, twin
 from uer.training.adversarial import build_attack
 from uer.training.devices import choose_workers
 from uer.training.engines.base import Engine, Tensors
-from uer.training.precision import Precision
+from uer.training.precision import Precision, choose_precision
 from uer.training.report import finetuning_line
 from uer.training.run import Means, Run
 from uer.training.runlog import late_result, run_folder
@@ -244,7 +244,8 @@ class Finetuning:
         found = Resuming(path, self.options, self.means)
         if found.found is not None:
             self.model.load_state_dict(read_state(found.found.path, "--resume"))
-            self.precision = Precision(found.found.training["precision"], self.workers.device)
+            kept = found.found.training["precision"]
+            self.precision, _ = choose_precision(kept, self.workers.device, self.config.hidden_size)
         return found
 
     def fit(self, train: Any, dev: Any) -> Best:

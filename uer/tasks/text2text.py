@@ -118,6 +118,8 @@ class Text2textTask:
         self.seq_length, self.tgt_seq_length = seq_length, tgt_seq_length
         self.prefix, self.beam_size, self.length_penalty = prefix, beam_size, length_penalty
         self.lower = bool(tokenizer.settings().get("do_lower_case"))
+        self.prefixed = False
+        """whether rows of training had a prefix of their own"""
 
     def model(self, config: ModelConfig) -> Text2textModel:
         """The model of a configuration.
@@ -144,6 +146,7 @@ class Text2textTask:
             DataError: a fault of the file; with `--overflow error` a row that is too long.
         """
         table = read_table(path, ("label", "text_a"), ("text_b", "prefix"))
+        self.prefixed |= training and any(row.get("prefix") for row in table.rows)
         examples = self.encode(table.rows)
         examples.wanted = [text.lower() if self.lower else text for text in table.column("label")]
         frame, wanted = self.tokenizer.frame, self.tokenizer.encode_batch(examples.wanted)
@@ -204,4 +207,5 @@ class Text2textTask:
     def saved(self) -> dict[str, Any]:
         """What the companion folder keeps for prediction."""
         names = ("seq_length", "tgt_seq_length", "prefix", "beam_size", "length_penalty")
-        return {"labels": None, "extra": {"task": self.name, **{name: getattr(self, name) for name in names}}}
+        kept = {name: getattr(self, name) for name in names}
+        return {"labels": None, "extra": {"task": self.name, "prefixed": self.prefixed, **kept}}
