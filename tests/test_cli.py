@@ -7,6 +7,7 @@ import subprocess
 import sys
 
 import pytest
+import torch
 
 from uer.cli import ENVIRONMENT, GARBAGE_AFTER, OLD_CONFIGS, Command, resolve_config_path, run
 from uer.config.model import ModelConfig
@@ -170,6 +171,38 @@ def test_exit_codes_and_one_line_messages(capsys):
     assert run(lambda argv: None, []) == 0
     with pytest.raises(ZeroDivisionError):  # a fault of ours keeps its traceback
         run(lambda argv: 1 // 0, [])
+
+
+@pytest.mark.parametrize(
+    ("fault", "said"),
+    [
+        (MemoryError(), ""),
+        (
+            torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB.\nMore"),
+            " (CUDA out of memory.",
+        ),
+        (
+            RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory: you tried"),
+            " ([enforce fail]",
+        ),
+    ],
+)
+def test_memory_that_runs_out_is_one_line(capsys, fault, said):
+    def main(argv):
+        raise fault
+
+    assert run(main, []) == 2
+    line = "error: memory ran out; a smaller --batch_size, shorter texts or a smaller model take less"
+    found = capsys.readouterr().err
+    assert found.startswith(line + said) and found.count("\n") == 1
+
+
+def test_another_fault_of_ours_is_not_hidden():
+    def main(argv):
+        raise RuntimeError("a bug")
+
+    with pytest.raises(RuntimeError, match="a bug"):
+        run(main, [])
 
 
 def test_words_without_a_flag_are_kept_apart():

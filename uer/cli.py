@@ -331,6 +331,15 @@ def run(main: Callable[[list[str] | None], int | None], argv: list[str] | None =
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
         return 130
+    except (MemoryError, RuntimeError) as error:
+        from uer.training.memory import is_out_of_memory
+
+        if not is_out_of_memory(error):
+            raise
+        said = str(error).strip().partition("\n")[0]
+        less = "a smaller --batch_size, shorter texts or a smaller model take less"
+        print(f"error: memory ran out; {less}{f' ({said})' if said else ''}.", file=sys.stderr)
+        return 2
     except BrokenPipeError:
         sys.stderr.close()
         return 141
