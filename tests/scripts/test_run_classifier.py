@@ -325,7 +325,7 @@ def test_evaluating_by_steps_and_stopping_early(folder, capsys):
     assert "The best model is that of epoch 1 (step 2), score" in log
     train(folder, early_stopping="2", **settings)
     assert capsys.readouterr().err.count("Acc. (Correct/Total): ") == 3
-    with pytest.raises(ConfigError, match="--best_metric 'f' is unknown"):
+    with pytest.raises(ConfigError, match="--early_stopping 'f' is unknown"):
         train(folder, early_stopping="f:3")
     with pytest.raises(
         ConfigError, match="--early_stopping is acc:0; it must be METRIC:PATIENCE, as in acc:3"
