@@ -183,7 +183,7 @@ def test_attacks_and_adapters_under_every_engine(folder, name, engine):
 def test_rows_are_compared_with_those_of_all_workers(folder, name, engine):
     one, two = folder / f"{name}.bin", folder / f"{name}-{engine}.bin"
     same(read_state(one), read_state(two), 1e-5)
-    for key in ("loss", "gradient_norm", "dev_spearman"):  # fp32 sums of numbers near 1, also where little is left
+    for key in ("loss", "gradient_norm", "dev_spearman"):  # fp32 sums of numbers near 1, even of a small loss
         assert losses(two, key) == pytest.approx(losses(one, key), rel=1e-5, abs=1e-7), key
     assert len(losses(one)) >= 2 and losses(one, "gradient_norm")[0] > 0.1
 

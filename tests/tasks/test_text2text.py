@@ -116,7 +116,8 @@ def test_prefixes_and_pairs_are_part_of_the_source(shared, tmp_path):
 def test_a_model_that_reads_prefixes_misses_their_column(folder, capsys):
     rows = [[row[0], "task: ", row[1]] for row in generated(random.Random(3), 8)]
     settings = {"seq_length": 12, "tgt_seq_length": 10, "epochs_num": 1, "batch_size": 8}
-    bare, full = (["label", "text_a"], [[row[0], row[2]] for row in rows]), (["label", "prefix", "text_a"], rows)
+    bare = ["label", "text_a"], [[row[0], row[2]] for row in rows]
+    full = ["label", "prefix", "text_a"], rows
     for trained, given, said in ((full, bare, True), (full, full, False), (bare, bare, False)):
         folder.table("rows.tsv", *trained)
         finetune("run_text2text", folder, tokenizer="space", **settings)
