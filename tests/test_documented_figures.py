@@ -53,3 +53,11 @@ def test_rates_of_tokenising():
     for record in records:
         assert record["name"] in found
         assert {f"{record[who]:.1f}" for who in ("ours", "encode_batch", "encode_batch_fast")} <= set(found)
+
+
+def test_seconds_of_a_search():
+    ways, found = results("search.json", "ways"), cells("tasks/search.md")
+    assert len(ways) == 4
+    for way in ways.values():
+        times = ways["UER-py"]["wall"] / way["wall"]
+        assert {f"{way['wall']:.1f} s", f"{way['processor']:.1f} s", f"{times:.1f}"} <= set(found)
