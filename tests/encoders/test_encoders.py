@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from typing import Any
+
+import pytest
 import torch
 import torch.nn.functional as F
 
 from tests.models.zoo import ENCODERS as ZOO
 from tests.models.zoo import batch, small
 from uer.config.model import ENCODERS as NAMES
-from uer.encoders import ENCODERS
+from uer.encoders import ENCODERS, recurrent
 from uer.encoders.gatedcnn import GatedcnnEncoder
 from uer.encoders.recurrent import RecurrentEncoder
 from uer.layers.layout import Layout
@@ -65,6 +68,25 @@ def test_recurrences_read_real_tokens_only() -> None:
     layout = Layout.dense(*inputs["src"].shape)
     whole = layout.unpack(model.encode(inputs, layout=layout).hidden)
     assert not torch.allclose(whole[2, :7], before[2, :7])
+
+
+@pytest.mark.parametrize("name", ["lstm", "gru", "bilstm", "bigru of one stack"])
+def test_recurrences_that_would_be_fp16_are_computed_in_fp32(name: str, monkeypatch: Any) -> None:
+    model, inputs = small(name), batch()
+    exact = model.encode(inputs).hidden
+    with torch.autocast("cpu", torch.bfloat16):
+        assert not torch.equal(model.encode(inputs).hidden.float(), exact)
+        monkeypatch.setattr(recurrent, "cast_to_fp16", lambda device: True)
+        apart = model.encode(inputs).hidden
+    assert apart.dtype == torch.float32 and torch.equal(apart, exact)
+
+
+@pytest.mark.parametrize("chosen", [torch.bfloat16, torch.float16, None])
+def test_fp16_is_what_autocast_takes_on_a_gpu(chosen: torch.dtype | None, monkeypatch: Any) -> None:
+    monkeypatch.setattr(torch, "is_autocast_enabled", lambda device: chosen is not None)
+    monkeypatch.setattr(torch, "get_autocast_dtype", lambda device: chosen)
+    assert recurrent.cast_to_fp16("cuda") == (chosen == torch.bfloat16)
+    assert not recurrent.cast_to_fp16("cpu")
 
 
 def test_dropout_lies_between_the_layers_and_on_the_output() -> None:

@@ -8,6 +8,7 @@ Shapes: S sequences, T tokens of the longest, E embedding size, H hidden size.
 
 from __future__ import annotations
 
+import contextlib
 from abc import ABC, abstractmethod
 
 import torch
@@ -103,6 +104,10 @@ def _run(
     final_state: bool = False,
 ) -> tuple[Tensor, State]:
     """One call of torch's module, [S, T, …] → [S, T, …] and the state; with `weights` in place of its own."""
+    device = sequences.device.type
+    apart = cast_to_fp16(device)
+    if apart:
+        sequences = sequences.float()
     if state is not None and not isinstance(stack, nn.LSTM):
         state = state[0]
     # Read forwards, a sequence ends before its padding: only the other direction and the final state need the
@@ -112,13 +117,24 @@ def _run(
         sequences = pack_padded_sequence(
             sequences, layout.lengths.cpu(), batch_first=True, enforce_sorted=False
         )
-    if weights is None:
-        out, state = stack(sequences, state)
-    else:
-        out, state = functional_call(stack, weights, (sequences, state))
+    with torch.autocast(device, enabled=False) if apart else contextlib.nullcontext():
+        if weights is None:
+            out, state = stack(sequences, state)
+        else:
+            out, state = functional_call(stack, weights, (sequences, state))
     if ragged:
         out = pad_packed_sequence(out, batch_first=True, total_length=layout.max_length)[0]
     return out, state if isinstance(state, tuple) else (state,)
+
+
+def cast_to_fp16(device: str) -> bool:
+    """Whether autocast would compute recurrent layers in fp16 although bf16 was chosen.
+
+    It does on a GPU (the weights go into one flat tensor of that type), and with bf16 nobody scales the loss
+    so that gradients stay in fp16's range; they are computed in fp32 then.
+    """
+    bf16 = torch.is_autocast_enabled(device) and torch.get_autocast_dtype(device) == torch.bfloat16
+    return device == "cuda" and bf16
 
 
 def _single_layers(stack: nn.RNNBase) -> list[tuple[nn.RNNBase, dict[str, Tensor]]]:
